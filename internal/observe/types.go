@@ -1,0 +1,59 @@
+package observe
+
+// Observation is what a run showed: where threads wait, what is loaded, what is executed. It never says what is allowed.
+type Observation struct {
+	Program string // path of the server's executable as the kernel resolved it
+	Modules []Module
+	Threads []Thread
+	Execs   []Exec
+	Seconds float64
+	// ExitStatus of the observed command when it was started by us and ended: as a shell would report it.
+	ExitStatus int
+	Exited     bool
+}
+
+// Module is a file that was mapped executable in a process of the server at any time.
+type Module struct {
+	Path    string // as mapped; "[vdso]" for the vDSO
+	BuildID string
+	Data    []byte // contents for the vDSO, else nil
+}
+
+// Thread is one thread that was seen at least once.
+type Thread struct {
+	PID, TID  int
+	Comm      string
+	Leader    bool // main thread of its process
+	ParentPID int
+	First     bool    // in the first process
+	Forked    bool    // its process was made by fork from a process of the server and has not executed another program
+	Program   string  // executable of its process
+	Stacks    []Stack // distinct stacks, in order of first appearance
+	Samples   int
+	Discarded int // torn samples
+}
+
+// Stack is one distinct call stack and how often it was sampled.
+type Stack struct {
+	Frames              []Frame // innermost first
+	Count               int
+	Running             bool    // sampled by stopping a running thread, not while blocked
+	Complete            bool    // unwound to the bottom of the thread
+	FirstSeen, LastSeen float64 // seconds since observation began
+}
+
+// Frame is one frame. PC is the program counter (innermost) or the return address, as ELF virtual address of the module.
+type Frame struct {
+	Module string // path as in Modules
+	PC     uint64
+	CFA    uint64 // canonical frame address: identifies the activation
+	Signal bool   // interrupted by a signal: PC is exact, not a return address
+}
+
+// Exec is a program executed by a process of the server.
+type Exec struct {
+	Path   string // the file the kernel executes (interpreter for a script)
+	Script string // the script, if one
+	ByPID  int
+	Forked bool // by a forked child; false: the server replaced itself
+}
