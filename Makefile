@@ -1,0 +1,53 @@
+# Everything that the project does from a fresh clone; see README.md. A Debian machine with Go, git and make is enough:
+# as root, what else is needed is installed (eval/deps.sh lists it).
+
+GO     ?= go
+PKGS   ?= ./...
+BIN    := bin/syspart
+TESTED := -timeout 40m
+
+.PHONY: all build test vet demo bench generate generate-check deps recall crash clean
+
+all: build
+
+# A static program: no cgo, no paths of this machine in it.
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -o $(BIN) ./cmd/syspart
+
+# All tests. Ends with the list of skipped ones; as root on Debian a skip is a failure.
+test: deps vet
+	SYSPART_NO_SKIP=1 $(GO) run ./eval/gotest $(TESTED) $(PKGS)
+
+vet:
+	@unformatted=$$(gofmt -l .); [ -z "$$unformatted" ] || { echo "gofmt would change:"; echo "$$unformatted"; exit 1; }
+	$(GO) vet $(PKGS)
+
+# nginx and redis-server profiled, then served from behind their filters, on loopback in temporary directories.
+demo: deps build
+	bash eval/demo.sh
+
+# Time and precision side by side. Each once: the figures of interest are counts.
+bench: deps build
+	$(GO) test -run '^$$' -bench . -benchtime 1x ./bench/... ./internal/...
+
+# No call that programs make is missing from what the analysis finds; no executable of the system makes it fail.
+recall: deps build
+	bash eval/recall.sh
+
+crash: deps build
+	bash eval/crash.sh
+
+generate:
+	$(GO) generate $(PKGS)
+
+# Generated files are what their generators write.
+generate-check:
+	@before=$$(git ls-files -z | xargs -0 sha256sum 2>/dev/null); $(GO) generate $(PKGS); \
+	after=$$(git ls-files -z | xargs -0 sha256sum 2>/dev/null); \
+	[ "$$before" = "$$after" ] || { echo "go generate changes:"; printf '%s\n%s\n' "$$before" "$$after" | sort | uniq -u | awk '{print $$2}' | sort -u; exit 1; }
+
+deps:
+	@bash eval/deps.sh
+
+clean:
+	rm -rf bin out

@@ -1,0 +1,45 @@
+#!/bin/bash
+# What tests, demo and evaluation need beyond Go, git and make. As root on Debian missing packages are installed, and no
+# service is started by that; elsewhere they are only named. Silent if nothing is missing.
+set -u
+export PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+
+# command: Debian package
+needs="
+gcc:gcc
+g++:g++
+clang:clang
+musl-gcc:musl-tools
+strip:binutils
+nginx:nginx
+redis-server:redis-server
+redis-cli:redis-tools
+memcached:memcached
+lighttpd:lighttpd
+apache2:apache2
+named:bind9
+strace:strace
+curl:curl
+python3:python3
+"
+
+missing=
+for n in $needs; do
+	command -v "${n%%:*}" >/dev/null 2>&1 || missing="$missing ${n##*:}"
+done
+[ -n "$missing" ] || exit 0
+
+if [ "$(id -u)" != 0 ] || [ ! -e /etc/debian_version ] || ! command -v apt-get >/dev/null; then
+	echo "missing (Debian packages):$missing" >&2
+	echo "tests that need them are skipped; install them, or run as root on Debian" >&2
+	exit 0
+fi
+# Debian starts services when it installs them, unless this file says no.
+if [ ! -e /usr/sbin/policy-rc.d ]; then
+	printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+	chmod 755 /usr/sbin/policy-rc.d
+fi
+export DEBIAN_FRONTEND=noninteractive
+echo "installing:$missing" >&2
+install() { apt-get -qq install -y --no-install-recommends $missing >/dev/null; }
+install 2>/dev/null || { apt-get -qq update && install; }
