@@ -15,15 +15,16 @@ type Segment struct {
 
 // Section is one section header, when the file has any. Nothing may depend on them being there.
 type Section struct {
-	Name string
-	Range
+	Name  string
+	Range // empty unless the section is loaded
 	Type  uint32
 	Flags uint64
 }
 
 // Symbol is one entry of .dynsym or .symtab. Version is the symbol's version name ("GLIBC_2.34"), empty if it has none;
-// Hidden says that it is not the default version (sym@V instead of sym@@V). For an undefined symbol VersionFile names the
-// file (DT_NEEDED name) that the version is wanted from.
+// Hidden says that it is not the default version (sym@V instead of sym@@V). VersionFile names the file (DT_NEEDED name)
+// that the version is wanted from: set for undefined symbols and for those that a copy relocation defines, as their version
+// is their library's. Names in .symtab lose the "@V" that linkers append; VersionFile is empty there.
 type Symbol struct {
 	Name        string
 	Version     string
@@ -59,7 +60,9 @@ type Dynamic struct {
 	Relocs                             []Reloc  // sorted by Off
 	Init, Fini                         uint64   // 0 if none
 	PreinitArray, InitArray, FiniArray Range
-	VersionsDefined                    []string
+	VersionsDefined                    []string // DT_VERDEF without the base definition, which names the file
+	Filters                            []string // DT_AUXILIARY and DT_FILTER: libraries whose symbols come first
+	Audit                              []string // DT_AUDIT and DT_DEPAUDIT: libraries loaded into a link map of their own
 }
 
 // Kind tells executables from libraries.
@@ -67,7 +70,7 @@ type Kind uint8
 
 const (
 	KindExec   Kind = iota // ET_EXEC: fixed address
-	KindPIE                // ET_DYN that is a program: PT_INTERP or DF_1_PIE
+	KindPIE                // ET_DYN that is a program: DF_1_PIE, or PT_INTERP and no DT_SONAME (libc.so.6 has both)
 	KindShared             // ET_DYN library, loader or vDSO
 )
 
