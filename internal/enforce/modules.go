@@ -1,0 +1,129 @@
+package enforce
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"syspart/internal/proc"
+)
+
+// ModuleError says that a process runs code that the plan's filters were not computed from.
+type ModuleError struct {
+	PID  int
+	Path string
+	Why  string // what differs
+}
+
+func (e *ModuleError) Error() string {
+	return fmt.Sprintf("process %d: module %s: %s; profile the server again", e.PID, e.Path, e.Why)
+}
+
+// Is makes a ModuleError match ErrModule.
+func (e *ModuleError) Is(target error) bool { return target == ErrModule }
+
+// Verifier checks that processes run the code that a plan was made for. It remembers the files that it has read, so that
+// asking again is cheap. It may be used by several goroutines.
+type Verifier struct {
+	plan *Plan
+	want map[string]string // path to SHA-256
+	mu   sync.Mutex
+	sums map[fileID]string
+}
+
+// fileID identifies the contents of a file: a file written to in place gets another change time.
+type fileID struct {
+	dev, ino     uint64
+	size         int64
+	ctime, cnsec int64
+}
+
+// NewVerifier returns a verifier for the plan.
+func NewVerifier(p *Plan) *Verifier {
+	v := &Verifier{plan: p, want: make(map[string]string, len(p.Modules)), sums: make(map[fileID]string)}
+	for _, m := range p.Modules {
+		v.want[m.Path] = m.SHA256
+	}
+	return v
+}
+
+// Verify checks every file that the process has mapped executable: it must be in the plan, with the contents stated. An
+// executable mapping without a file is refused, too: code made at run time was not analysed. The vDSO and the kernel's
+// vsyscall page are the running kernel's and pass. Errors: *ModuleError, or proc's.
+func (v *Verifier) Verify(pid int) error {
+	maps, err := proc.ReadMaps(pid)
+	if err != nil {
+		return err
+	}
+	for i := range maps {
+		m := &maps[i]
+		if !m.Exec || m.Path == "[vdso]" || m.Path == "[vsyscall]" || m.Path == "[uprobes]" {
+			continue
+		}
+		if m.Inode == 0 {
+			name := m.Path
+			if name == "" {
+				name = fmt.Sprintf("at %#x", m.Start)
+			}
+			return &ModuleError{pid, name, "executable memory without a file"}
+		}
+		want, known := v.want[m.Path]
+		if !known {
+			return &ModuleError{pid, m.Path, "not in the plan: loaded after it was made"}
+		}
+		got, err := v.sum(pid, m)
+		if err != nil {
+			return err
+		}
+		if got != want {
+			return &ModuleError{pid, m.Path, fmt.Sprintf("SHA-256 is %s, the plan says %s", got, want)}
+		}
+	}
+	return nil
+}
+
+// sum hashes the file behind a mapping.
+func (v *Verifier) sum(pid int, m *proc.Mapping) (string, error) {
+	f, err := os.Open(proc.MapFile(pid, m))
+	if err != nil { // without privilege: by name, which must still be the file that was mapped
+		if m.Deleted {
+			return "", &ModuleError{pid, m.Path, "replaced on disk since the process started: restart the server"}
+		}
+		if f, err = os.Open(proc.RootFile(pid, m.Path)); err != nil {
+			if _, gone := proc.ReadMaps(pid); errors.Is(gone, proc.ErrGone) {
+				return "", gone
+			}
+			return "", fmt.Errorf("process %d: module %s: %w", pid, m.Path, err)
+		}
+	}
+	defer f.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return "", fmt.Errorf("process %d: module %s: %w", pid, m.Path, err)
+	}
+	if st.Ino != m.Inode {
+		return "", &ModuleError{pid, m.Path, "replaced on disk since the process started: restart the server"}
+	}
+	id := fileID{st.Dev, st.Ino, st.Size, st.Ctim.Sec, st.Ctim.Nsec}
+	v.mu.Lock()
+	sum, ok := v.sums[id]
+	v.mu.Unlock()
+	if ok {
+		return sum, nil
+	}
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", fmt.Errorf("process %d: module %s: %w", pid, m.Path, err)
+	}
+	sum = hex.EncodeToString(h.Sum(nil))
+	v.mu.Lock()
+	v.sums[id] = sum
+	v.mu.Unlock()
+	return sum, nil
+}
