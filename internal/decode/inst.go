@@ -117,6 +117,7 @@ const (
 	NoTrack
 	Addr32 // 67 prefix: 32-bit address computation
 	Far    // far call, jump or return
+	HasImm // has an immediate operand, Imm (not set for branch targets); tells `imul r, r, 0` from `imul r, r`
 )
 
 // Inst is one decoded instruction in the compact form that analyses work on.
