@@ -1,0 +1,203 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"syspart/internal/filter"
+	"syspart/internal/syscalls"
+)
+
+// action is the value of --action.
+type action struct{ filter.Action }
+
+func (a *action) Type() string { return "ACTION" }
+
+// Set is called by the flag parser.
+func (a *action) Set(s string) (err error) {
+	a.Action, err = filter.ParseAction(s)
+	return err
+}
+
+// actionFlag adds --action.
+func actionFlag(cmd *cobra.Command) *action {
+	v := &action{filter.KillProcess}
+	cmd.Flags().Var(v, "action", "what happens to a denied call: kill-process, errno, errno:NAME, log or trap")
+	return v
+}
+
+// launch builds the verb run.
+func (a *app) launch() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "run -p PROFILE [flags] -- CMD ARGS...",
+		Short: "Run a server and close what its threads do not need once they serve",
+		Long: `run starts a server and gives each of its threads its filter when it enters its main loop; threads and processes that
+the server starts later get theirs in the same way, as long as run lives.
+
+run is transparent: standard streams are the server's, signals reach it, its exit status becomes that of run. If the
+server cannot be started the exit status is 125 (syspart's fault), 126 (not executable) or 127 (not found).
+The profile must fit the program and its libraries.`,
+		Example: `  syspart run -p nginx.json -- nginx -c /tmp/x/nginx.conf
+  syspart run -p redis.json --action errno -- redis-server /etc/redis/redis.conf`,
+		Args: command,
+	}
+	cmd.Flags().SetInterspersed(false)
+	s := a.analysisFlags(cmd)
+	path := profileFlag(cmd)
+	act := actionFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		p, err := a.loadProfile(*path)
+		if err != nil {
+			return launching(err)
+		}
+		program, err := commandPath(args[0])
+		if err != nil {
+			return err
+		}
+		plan, err := backend.plan(cmd.Context(), p, act.Action, *s)
+		if err != nil {
+			return launching(err)
+		}
+		a.progress.clear()
+		code, err := backend.run(cmd.Context(), program, args, plan)
+		if err != nil {
+			return notExecutable(err)
+		}
+		return status(code)
+	}
+	return cmd
+}
+
+// command wants a command line behind the flags.
+func command(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return usage(cmd, "no command; write it behind --")
+	}
+	return nil
+}
+
+// attach builds the verb of that name.
+func (a *app) attach() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "attach -p PROFILE [flags] PID",
+		Short: "Close what the threads of a running server do not need",
+		Long: `attach gives each thread of a running server, and of the processes below it, its filter. Only threads that are inside
+their main loop get one; the others are reported. The server is stopped for milliseconds, no call of it fails, and
+nothing of syspart stays behind. The filters cannot be taken away again.`,
+		Example: `  syspart attach -p nginx.json $(cat /run/nginx.pid)
+  syspart attach -p redis.json --action log $(pidof redis-server)`,
+		Args: exactly(1, "one PID"),
+	}
+	s := a.analysisFlags(cmd)
+	path := profileFlag(cmd)
+	act := actionFlag(cmd)
+	strict := cmd.Flags().Bool("strict", false, "exit with 3 if a thread got no filter")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		pid, err := processID(args[0])
+		if err != nil {
+			return err
+		}
+		p, err := a.loadProfile(*path)
+		if err != nil {
+			return err
+		}
+		plan, err := backend.plan(cmd.Context(), p, act.Action, *s)
+		if err != nil {
+			return err
+		}
+		a.progress.clear()
+		threads, err := backend.attach(cmd.Context(), pid, plan)
+		if err != nil {
+			return err
+		}
+		without := 0
+		if err := a.print(func(w io.Writer) error {
+			for _, t := range threads {
+				what := "filter installed"
+				if !t.Installed {
+					without++
+					what = "no filter: " + t.Why
+				}
+				if _, err := fmt.Fprintf(w, "%d/%d %s: %s\n", t.PID, t.TID, printable(t.Kind), printable(what)); err != nil {
+					return err
+				}
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+		if *strict && without > 0 {
+			return &exitStatus{code: exitIncomplete, err: fmt.Errorf("process %d: %d of %d threads got no filter; attach again when they serve", pid, without, len(threads))}
+		}
+		return nil
+	}
+	return cmd
+}
+
+// processID reads a process id.
+func processID(arg string) (int, error) {
+	pid, err := strconv.Atoi(arg)
+	if err != nil || pid <= 0 {
+		return 0, fmt.Errorf("%s: is no process id; give a number above 0", arg)
+	}
+	return pid, nil
+}
+
+// inject builds the hidden verb of that name.
+func (a *app) inject() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:    "inject --pid PID [--tid TID] SYSCALL [ARGS...]",
+		Hidden: true,
+		Short:  "Have a thread make one system call",
+		Long: `inject makes one thread of a running process perform one system call and go on as if nothing had happened. It prints
+what the call returned: negative numbers are errors. It is how demonstrations and tests show that a call works before
+a thread's transition and not after it.`,
+		Example: `  syspart inject --pid 4711 getppid
+  syspart inject --pid 4711 --tid 4713 ptrace 0 0 0 0`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 || len(args) > 7 {
+				return usage(cmd, "want a SYSCALL and at most 6 numbers")
+			}
+			return nil
+		},
+	}
+	cmd.Flags().SetInterspersed(false)
+	pid := cmd.Flags().Int("pid", 0, "the process")
+	tid := cmd.Flags().Int("tid", 0, "the thread (default: the process's first)")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if *pid <= 0 {
+			return usage(cmd, "no --pid")
+		}
+		if *tid == 0 {
+			*tid = *pid
+		}
+		nr, ok := syscalls.Number(args[0])
+		if !ok {
+			return fmt.Errorf("%s: no such system call; names are those of syscalls(2)", args[0])
+		}
+		var values [6]uint64
+		for i, arg := range args[1:] {
+			v, err := strconv.ParseInt(arg, 0, 64)
+			if err != nil {
+				u, uerr := strconv.ParseUint(arg, 0, 64)
+				if uerr != nil {
+					return fmt.Errorf("%s: is no number; arguments are decimal or 0x and hex", arg)
+				}
+				v = int64(u)
+			}
+			values[i] = uint64(v)
+		}
+		ret, err := backend.inject(*pid, *tid, nr, values)
+		if err != nil {
+			return err
+		}
+		return a.print(func(w io.Writer) error {
+			_, err := fmt.Fprintln(w, ret)
+			return err
+		})
+	}
+	return cmd
+}

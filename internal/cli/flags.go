@@ -1,0 +1,113 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"syspart/internal/proc"
+	"syspart/internal/syscalls"
+	"syspart/profile"
+)
+
+// analysisFlags adds the flags that every analysing verb has, and returns what they set.
+func (a *app) analysisFlags(cmd *cobra.Command) *settings {
+	s := &settings{Progress: a.progress.show}
+	f := cmd.Flags()
+	f.StringVar(&s.CacheDir, "cache-dir", "", "keep module summaries in `DIR` (default: syspart in the user's cache directory)")
+	f.BoolVar(&s.NoCache, "no-cache", false, "neither read nor write module summaries")
+	return s
+}
+
+// rootFlag adds --root.
+func rootFlag(cmd *cobra.Command, s *settings) {
+	cmd.Flags().StringVar(&s.Root, "root", "", "the file system that the program runs in, e.g. an unpacked image")
+}
+
+// laterFlags adds the flags that name what the analysis cannot see by itself.
+func laterFlags(cmd *cobra.Command, s *settings) {
+	cmd.Flags().StringArrayVar(&s.Modules, "module", nil, "a library `FILE`, or a directory of them, that is loaded later (repeatable)")
+	cmd.Flags().StringArrayVar(&s.Exec, "exec", nil, "a program `FILE` that the server executes (repeatable)")
+}
+
+// levelFlag adds --level.
+func levelFlag(cmd *cobra.Command, s *settings) {
+	cmd.Flags().StringVar(&s.Level, "level", "", "how indirect calls are resolved, a (coarse) to g (fine); default: the finest there is")
+}
+
+// profileFlag adds -p.
+func profileFlag(cmd *cobra.Command) *string {
+	return cmd.Flags().StringP("profile", "p", "", "the profile `FILE`, as written by syspart profile")
+}
+
+// loadProfile reads a profile and checks its names against the table of calls. "-" is standard input.
+func (a *app) loadProfile(path string) (*profile.Profile, error) {
+	if path == "" {
+		return nil, errors.New("no profile; give one with -p, made by syspart profile")
+	}
+	p, err := profile.Load(path)
+	if err != nil {
+		return nil, err
+	}
+	known := func(name string) bool { _, ok := syscalls.Number(name); return ok }
+	if err := p.Validate(known); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return p, nil
+}
+
+// binaryPath finds the program that an argument names: a path, or, if it has no slash and no such file is here, a name
+// that is searched for in PATH. Inside another root it is a path in that root.
+func binaryPath(arg, root string) (string, error) {
+	file := arg
+	if root != "" && root != "/" {
+		file = filepath.Join(root, arg)
+	}
+	st, err := os.Stat(file)
+	if errors.Is(err, fs.ErrNotExist) && file == arg && !strings.Contains(arg, "/") {
+		if found, lookErr := exec.LookPath(arg); lookErr == nil {
+			return found, nil
+		}
+	}
+	switch {
+	case err != nil:
+		return "", err
+	case st.IsDir():
+		return "", fmt.Errorf("%s: is a directory; name the server's program file", arg)
+	case !st.Mode().IsRegular():
+		return "", fmt.Errorf("%s: is not a regular file; name the server's program file", arg)
+	}
+	return arg, nil
+}
+
+// commandPath resolves the program of a command as a shell does. The errors carry the exit codes of shells.
+func commandPath(name string) (string, error) {
+	path, err := exec.LookPath(name)
+	switch {
+	case err == nil, errors.Is(err, exec.ErrDot):
+		return filepath.Abs(path)
+	case errors.Is(err, fs.ErrPermission):
+		return "", &exitStatus{code: exitCannotExec, err: fmt.Errorf("%s: cannot be executed; is it a program, and are you allowed to run it?", name)}
+	case errors.Is(err, exec.ErrNotFound), errors.Is(err, fs.ErrNotExist):
+		return "", &exitStatus{code: exitNotFound, err: fmt.Errorf("%s: not found; give its path", name)}
+	case errors.Is(err, syscall.EISDIR):
+		return "", &exitStatus{code: exitCannotExec, err: fmt.Errorf("%s: is a directory; give the path of a program", name)}
+	}
+	return "", &exitStatus{code: exitCannotExec, err: err}
+}
+
+// notExecutable gives an error of starting a program the exit code that shells give it.
+func notExecutable(err error) error {
+	var has *exitStatus
+	if errors.As(err, &has) {
+		return err
+	}
+	return &exitStatus{code: proc.LaunchStatus(err), err: err}
+}

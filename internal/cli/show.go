@@ -1,0 +1,159 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"syspart/internal/report"
+	"syspart/internal/syscalls"
+	"syspart/profile"
+)
+
+// show builds the verb of that name.
+func (a *app) show() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "show [flags] PROFILE",
+		Short: "Show what a profile allows where, and what that closes",
+		Long: `show prints per thread kind where its main loop is, how many system calls are open before and after it, which
+dangerous ones that closes, what the server executes, what could not be resolved and what the result rests on.
+
+With -o names it prints the calls that the filters allow, one a line: the union over all thread kinds and the three
+sets own (the server's own code), exec (programs that it runs) and enforcer (installing later filters).
+--kind and --set narrow that.`,
+		Example: `  syspart show nginx.json
+  syspart show -o names --kind ngx_worker_process_cycle --set own nginx.json
+  syspart show -o json nginx.json`,
+		Args: exactly(1, "one PROFILE"),
+	}
+	form := formatFlag(cmd, "table", "json", "names")
+	set := &format{"", []string{profile.SetOwn, profile.SetExec, profile.SetEnforcer}}
+	cmd.Flags().Var(set, "set", "only this serving set (-o names)")
+	kind := kindFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if set.value != "" && form.value != "names" {
+			return usage(cmd, "--set needs -o names")
+		}
+		p, err := a.loadProfile(args[0])
+		if err != nil {
+			return err
+		}
+		if err := hasKind(p, args[0], *kind); err != nil {
+			return err
+		}
+		return a.print(func(w io.Writer) error {
+			switch form.value {
+			case "json":
+				return report.ProfileJSON(w, p, *kind)
+			case "names":
+				return report.Names(w, p.Union(set.value, *kind))
+			}
+			return report.Profile(w, p, *kind, a.style())
+		})
+	}
+	return cmd
+}
+
+// kindFlag adds --kind, which is also understood as --threads.
+func kindFlag(cmd *cobra.Command) *string {
+	kind := cmd.Flags().String("kind", "", "only this thread `KIND` (also --threads)")
+	cmd.Flags().SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		if name == "threads" {
+			name = "kind"
+		}
+		return pflag.NormalizedName(name)
+	})
+	return kind
+}
+
+// hasKind reports a thread kind that a profile does not have.
+func hasKind(p *profile.Profile, path, kind string) error {
+	if kind == "" || p.Kind(kind) != nil {
+		return nil
+	}
+	kinds := make([]string, len(p.Threads))
+	for i := range p.Threads {
+		kinds[i] = p.Threads[i].Kind
+	}
+	return fmt.Errorf("%s: no thread kind %q; it has %s", path, kind, strings.Join(kinds, ", "))
+}
+
+// explain builds the verb of that name.
+func (a *app) explain() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "explain [flags] PROFILE SYSCALL",
+		Short: "Say why a system call is allowed, or why not",
+		Long: `explain prints, for each thread kind that may make a system call, the shortest path from its transition point to the
+place where the call is made, with the reason for each step. For the others it says since when the call is closed.`,
+		Example: `  syspart explain nginx.json execve
+  syspart explain --kind aeMain -o json redis.json mprotect`,
+		Args: exactly(2, "a PROFILE and a SYSCALL"),
+	}
+	s := a.analysisFlags(cmd)
+	form := formatFlag(cmd, "table", "json")
+	kind := kindFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		p, err := a.loadProfile(args[0])
+		if err != nil {
+			return err
+		}
+		if err := hasKind(p, args[0], *kind); err != nil {
+			return err
+		}
+		if _, ok := syscalls.Number(args[1]); !ok {
+			return fmt.Errorf("%s: no such system call; names are those of syscalls(2)", args[1])
+		}
+		e, err := backend.explain(cmd.Context(), only(p, *kind), args[1], *s)
+		if err != nil {
+			return err
+		}
+		a.progress.clear()
+		return a.print(func(w io.Writer) error {
+			if form.value == "json" {
+				return report.ExplanationJSON(w, e)
+			}
+			return report.Explanation(w, e, a.style())
+		})
+	}
+	return cmd
+}
+
+// only returns the profile with one thread kind, or with all for "".
+func only(p *profile.Profile, kind string) *profile.Profile {
+	if kind == "" {
+		return p
+	}
+	c := *p
+	c.Threads = []profile.Thread{*p.Kind(kind)}
+	return &c
+}
+
+// check builds the verb of that name.
+func (a *app) check() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "check [flags] PROFILE",
+		Short: "Say whether a profile still fits the files of this machine",
+		Long: `check compares the program, its libraries and the programs that it executes with what was profiled. It exits with 0 if
+they are the same and with 2 if not, naming each file that changed. A profile that does not fit is never enforced.`,
+		Example: `  syspart check nginx.json || syspart profile -o nginx.json -- nginx`,
+		Args:    exactly(1, "one PROFILE"),
+	}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		p, err := a.loadProfile(args[0])
+		if err != nil {
+			return err
+		}
+		mismatches := p.Mismatches(backend.identify)
+		if err := a.print(func(w io.Writer) error { return report.Check(w, p, mismatches, a.style()) }); err != nil {
+			return err
+		}
+		if len(mismatches) > 0 {
+			return status(exitGate)
+		}
+		return nil
+	}
+	return cmd
+}
