@@ -229,13 +229,8 @@ func (p *Program) resolve(m *Module, sym uint32, class Class, list []definition)
 		return p.add(list, p.inModule(r, own.mod)) // bound to nothing else, nor is anything to it
 	}
 	first := len(list)
-	if !p.Musl && m.Dyn.Symbolic {
-		if d := p.inModule(r, own.mod); d.sym != 0 {
-			return append(list, d)
-		}
-	}
-	if d := p.inGlobal(r); d.sym != 0 {
-		list = append(list, d)
+	if d := p.atStart(m, r); d.sym != 0 {
+		list = append(list, p.unique(d))
 	} else {
 		for _, g := range m.groups {
 			list = p.add(list, p.inGroup(r, p.groups[g]))
@@ -266,6 +261,17 @@ func (p *Program) resolve(m *Module, sym uint32, class Class, list []definition)
 		}
 	}
 	return list
+}
+
+// atStart returns the definition that the modules of the start have for a reference of m: its own with DT_SYMBOLIC, else
+// the first in the global scope.
+func (p *Program) atStart(m *Module, r *request) definition {
+	if !p.Musl && m.Dyn.Symbolic {
+		if d := p.inModule(r, int32(m.Index)); d.sym != 0 {
+			return d
+		}
+	}
+	return p.inGlobal(r)
 }
 
 // bindsNow reports whether all symbols of a module are bound when it is loaded (DF_BIND_NOW, DF_1_NOW).
@@ -397,21 +403,6 @@ func (p *Program) targets(list []definition) []Target {
 	return targets
 }
 
-// VDSOFuncs returns the functions that the vDSO exports. libc looks them up by name when it starts, keeps the addresses
-// in tables of its own and lets IFUNC resolvers return them, so any of them may be what such a pointer holds.
-func (p *Program) VDSOFuncs() []Target {
-	if p.VDSO < 0 {
-		return nil
-	}
-	var targets []Target
-	for i, s := range p.Modules[p.VDSO].Dyn.Symbols {
-		if !s.Undefined && !s.Abs && s.Value != 0 && (s.Type == byte(elf.STT_FUNC) || s.Type == byte(elf.STT_NOTYPE)) {
-			targets = append(targets, p.target(definition{int32(p.VDSO), uint32(i)}))
-		}
-	}
-	return targets
-}
-
 // Copies returns the copy relocations, in order of module and address. The definition that a reference anywhere finds is
 // then the executable's; Copies tells where its initial contents come from. A relocation whose source is not defined
 // anywhere copies nothing and is left out.
@@ -432,4 +423,15 @@ func (p *Program) Copies() []Copy {
 		}
 	}
 	return copies
+}
+
+// ClassOf returns the class of a relocation, R_X86_64_* (sysdeps/x86_64/dl-machine.h: elf_machine_type_class).
+func ClassOf(reloc uint32) Class {
+	switch elf.R_X86_64(reloc) {
+	case elf.R_X86_64_JMP_SLOT, elf.R_X86_64_DTPMOD64, elf.R_X86_64_DTPOFF64, elf.R_X86_64_TPOFF64, elf.R_X86_64_TLSDESC:
+		return ClassPLT
+	case elf.R_X86_64_COPY:
+		return ClassCopy
+	}
+	return ClassData
 }

@@ -86,6 +86,9 @@ type Program struct {
 	indexOnce sync.Once
 	index     symIndex
 	bindings  []binding // per module
+
+	uniqueOnce sync.Once
+	uniques    map[string]definition // STB_GNU_UNIQUE symbols that depend on the order of relocations
 }
 
 // Class is the class of a reference (ELF_RTYPE_CLASS_* of glibc's elf/dl-lookup.c). It decides whether an undefined

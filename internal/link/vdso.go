@@ -2,6 +2,7 @@ package link
 
 import (
 	"bufio"
+	"debug/elf"
 	"encoding/binary"
 	"fmt"
 	"os"
@@ -61,4 +62,19 @@ func endOfMapping(start uint64) (uint64, error) {
 		}
 	}
 	return 0, ErrNoVDSO
+}
+
+// VDSOFuncs returns the functions that the vDSO exports. libc looks them up by name when it starts, keeps the addresses
+// in tables of its own and lets IFUNC resolvers return them, so any of them may be what such a pointer holds.
+func (p *Program) VDSOFuncs() []Target {
+	if p.VDSO < 0 {
+		return nil
+	}
+	var targets []Target
+	for i, s := range p.Modules[p.VDSO].Dyn.Symbols {
+		if !s.Undefined && !s.Abs && s.Value != 0 && (s.Type == byte(elf.STT_FUNC) || s.Type == byte(elf.STT_NOTYPE)) {
+			targets = append(targets, p.target(definition{int32(p.VDSO), uint32(i)}))
+		}
+	}
+	return targets
 }
