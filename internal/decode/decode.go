@@ -71,7 +71,7 @@ func Decode(code []byte, va uint64, in *Inst) bool {
 	}
 	if d.decode(in) {
 		in.Len = uint8(d.pos)
-		if d.rip {
+		if d.rip && in.Base == RIP {
 			in.Disp += int64(va) + int64(d.pos)
 			if d.addr32 {
 				in.Disp = int64(uint32(in.Disp))
@@ -245,6 +245,9 @@ func (d *decoder) apply(sp *spec, in *Inst) bool {
 	}
 	if sp.x != xNone && !d.special(sp, in) {
 		return false
+	}
+	if in.Op == OpNop && in.Flags&HasMem != 0 {
+		in.nop()
 	}
 	if at&opaque != 0 {
 		d.opaque(in)

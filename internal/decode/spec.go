@@ -113,6 +113,7 @@ const (
 	xXlat
 	xMaskMov
 	xPrivReg // mov to and from control and debug registers: mod is ignored
+	xSreg    // mov to and from segment registers
 	xStackV  // push and pop of flags and segment registers
 	xGrp7
 	xGrp15

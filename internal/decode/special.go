@@ -75,6 +75,13 @@ func (d *decoder) special(sp *spec, in *Inst) bool {
 		in.Reads |= sDI
 		in.Dst = Arg{Kind: ArgMem, Reg: NoReg}
 		in.Src = Arg{Kind: ArgVec, Reg: NoReg}
+	case xSreg:
+		return d.reg < 6 && (d.op != 0x8e || d.reg != 1)
+	case xPrivReg:
+		if d.op&1 == 0 { // control registers 0, 2, 3, 4 and 8
+			return 0x11d>>(d.reg|d.rex&rexR<<1)&1 != 0
+		}
+		return d.rex&rexR == 0
 	case xStackV:
 		if in.Op == OpPush {
 			in.Src = Arg{Kind: ArgVec, Reg: NoReg}
@@ -112,11 +119,14 @@ func (d *decoder) special(sp *spec, in *Inst) bool {
 	return true
 }
 
-// nop makes the instruction one without effect.
+// nop makes the instruction one without effect; an operand that it has says nothing, so it is dropped.
 func (i *Inst) nop() {
 	i.Op = OpNop
 	i.Dst, i.Src = Arg{Reg: NoReg}, Arg{Reg: NoReg}
 	i.Reads, i.Writes = 0, 0
+	i.Flags &^= HasMem | MemRead | MemWrite
+	i.Base, i.Index, i.Scale, i.Seg = NoReg, NoReg, 1, 0
+	i.Disp, i.MemSize = 0, 0
 }
 
 // exchangeA completes xchg of the accumulator.
@@ -313,7 +323,10 @@ func (d *decoder) group7(in *Inst) bool {
 	case 0o70: // swapgs
 	case 0o71: // rdtscp
 		in.Writes = sAX | sCX | sDX
-	case 0o72: // monitorx
+	case 0o72: // monitorx; with f3 mcommit
+		if d.rep != 0 {
+			return true
+		}
 		in.Reads = sAX | sCX | sDX
 	case 0o73: // mwaitx
 		in.Reads = sAX | sBX | sCX
@@ -343,9 +356,9 @@ func (d *decoder) group15(in *Inst) bool {
 			if d.reg < 6 { // clwb, clflushopt remain
 				return false
 			}
-			in.Op = OpNop
+			in.nop()
 		case d.reg == 7: // clflush
-			in.Op = OpNop
+			in.nop()
 		case d.reg == 2: // ldmxcsr
 			in.Flags |= MemRead
 			in.MemSize, in.Src = 4, mem

@@ -244,7 +244,7 @@ func buildXOP(n int) (t [256]spec) {
 	for op := range t {
 		t[op] = spec{attr: known | eg | rmV | regV | opaque | rmR | rmW, mem: wUnknown, imm: im}
 	}
-	vec := spec{size: wVL, mem: wUnknown, attr: known | vLoad, imm: im}
+	vec := spec{size: wVL, attr: known | vLoad, imm: im}
 	switch n {
 	case 8: // multiply-adds, vpcmov, vpperm, rotates, compares
 		for _, op := range []int{0x85, 0x86, 0x87, 0x8e, 0x8f, 0x95, 0x96, 0x97, 0x9e, 0x9f, 0xa2, 0xa3, 0xa6, 0xb6,
@@ -259,6 +259,7 @@ func buildXOP(n int) (t [256]spec) {
 				t[op] = vec
 			}
 		}
+		t[0x82].mem, t[0x83].mem = w4, w8
 	case 10:
 		t[0x10] = spec{size: wY, attr: known | ge | regW | rmR, imm: im} // bextr with immediate
 	}
