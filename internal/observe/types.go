@@ -35,10 +35,16 @@ type Thread struct {
 
 // Stack is one distinct call stack and how often it was sampled.
 type Stack struct {
-	Frames              []Frame // innermost first
-	Count               int
-	Running             bool    // sampled by stopping a running thread, not while blocked
-	Complete            bool    // unwound to the bottom of the thread
+	Frames   []Frame // innermost first
+	Count    int
+	Running  bool // sampled by stopping a running thread, not while blocked
+	Complete bool // unwound to the bottom of the thread
+	// Inherited is the number of outermost frames that already existed when the process was forked, seen at the fork. They
+	// are activations of the parent's that this process has not returned from. 0 if the fork was not seen.
+	Inherited int
+	// ForkPC is the return address, at the time of the fork, in the innermost of these frames (ELF virtual address in that
+	// frame's module): where it called what forked. 0 if Inherited is.
+	ForkPC              uint64
 	FirstSeen, LastSeen float64 // seconds since observation began
 }
 
@@ -47,6 +53,7 @@ type Frame struct {
 	Module string // path as in Modules
 	PC     uint64
 	CFA    uint64 // canonical frame address: identifies the activation
+	Func   uint64 // start of the unwind entry that covers PC, as ELF virtual address; 0 if there is none
 	Signal bool   // interrupted by a signal: PC is exact, not a return address
 }
 

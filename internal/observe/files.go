@@ -1,0 +1,92 @@
+package observe
+
+import (
+	"fmt"
+	"os"
+	"sync"
+	"syscall"
+
+	"syspart/internal/image"
+	"syspart/internal/proc"
+	"syspart/internal/unwind"
+)
+
+// vdsoPath is what the kernel and we call the vDSO.
+const vdsoPath = "[vdso]"
+
+// maxVDSO bounds the image of the vDSO in bytes; it has two pages.
+const maxVDSO = 1 << 20
+
+// Files holds the unwind tables of files, for all processes that map them. It may be used by several goroutines at once.
+type Files struct {
+	mu     sync.Mutex
+	opened map[fileKey]*code
+}
+
+// NewFiles returns an empty set.
+func NewFiles() *Files { return &Files{opened: make(map[fileKey]*code)} }
+
+// fileKey identifies a file by what /proc/PID/maps says of it.
+type fileKey struct {
+	path, dev string
+	inode     uint64
+}
+
+// code is a file with executable mappings.
+type code struct {
+	module  *unwind.Module // nil: no ELF file that we can read
+	file    *image.File
+	data    []byte // the vDSO's image
+	buildID string
+	err     error // why module is nil
+}
+
+// open returns the file behind an executable mapping of a process.
+func (fs *Files) open(pid int, m *proc.Mapping) *code {
+	key := fileKey{m.Path, m.Dev, m.Inode}
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if c := fs.opened[key]; c != nil {
+		return c
+	}
+	c := &code{}
+	if m.Path == vdsoPath {
+		c.file, c.data, c.err = readVDSO(pid, m)
+	} else {
+		c.file, c.err = openMapped(pid, m)
+	}
+	if c.err == nil {
+		var t *unwind.Table
+		if t, c.err = unwind.NewTable(c.file); c.err == nil {
+			c.module, c.buildID = &unwind.Module{Path: m.Path, Table: t}, c.file.BuildID
+		}
+	}
+	fs.opened[key] = c
+	return c
+}
+
+func readVDSO(pid int, m *proc.Mapping) (*image.File, []byte, error) {
+	data := make([]byte, min(m.End-m.Start, maxVDSO))
+	if n, err := proc.Memory(pid).ReadAt(data, int64(m.Start)); n < len(data) {
+		return nil, nil, fmt.Errorf("vDSO: %w", err)
+	}
+	f, err := image.Parse(vdsoPath, data)
+	return f, data, err
+}
+
+// openMapped opens the very file that is mapped: by its name if that still is the same file, else through the mapping.
+func openMapped(pid int, m *proc.Mapping) (*image.File, error) {
+	named := proc.RootFile(pid, m.Path)
+	if !m.Deleted {
+		if st, err := os.Stat(named); err == nil {
+			if s, ok := st.Sys().(*syscall.Stat_t); ok && s.Ino == m.Inode {
+				return image.Open(named)
+			}
+		}
+	}
+	f, err := image.Open(proc.MapFile(pid, m))
+	if err != nil && !m.Deleted { // not permitted; file systems such as overlayfs show other inode numbers
+		return image.Open(named)
+	}
+	return f, err
+}
