@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
+	"regexp"
 	"sort"
 	"strconv"
 	"strings"
@@ -104,6 +106,33 @@ func TestLayerFaults(t *testing.T) {
 				t.Errorf("got %q, want one fault with %q", got, c.want)
 			}
 		})
+	}
+}
+
+// TestDesignTable checks that the table of docs/design.md and ours say the same about every package there is.
+func TestDesignTable(t *testing.T) {
+	doc, err := os.ReadFile("../docs/design.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	documented := make(map[string]int)
+	for _, row := range regexp.MustCompile("(?m)^\\| (\\d+) +\\| `([a-z/]+)` +\\|").FindAllStringSubmatch(string(doc), -1) {
+		documented[row[2]], _ = strconv.Atoi(row[1])
+	}
+	pkgs, err := list()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range pkgs {
+		row := name(p)
+		_, ok := documented[row]
+		for !ok && strings.Contains(row, "/") {
+			row = row[:strings.LastIndexByte(row, '/')]
+			_, ok = documented[row]
+		}
+		if layer, _ := layerOf(name(p)); name(p) != "internal" && (!ok || documented[row] != layer) {
+			t.Errorf("%s: layer %d here; in docs/design.md %v, %d", name(p), layer, ok, documented[row])
+		}
 	}
 }
 
