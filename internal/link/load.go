@@ -205,6 +205,7 @@ func (l *loader) loadDynamic(main *Module) error {
 			return err
 		default:
 			l.attach(m)
+			m.Global = true
 		}
 	}
 	if err := l.breadthFirst(0, 0); err != nil {
