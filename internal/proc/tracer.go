@@ -170,8 +170,13 @@ func (c *Conn) Seize(tid, options int) error {
 		return fmt.Errorf("process %d: seize: %w", tid, ErrGone)
 	}
 	if err := seize(tid, options); err != nil {
-		if again, e := ReadStatus(tid); e != nil || again.State == 'Z' || again.State == 'X' {
+		again, e := ReadStatus(tid)
+		switch {
+		case e != nil || again.State == 'Z' || again.State == 'X':
 			err = unix.ESRCH
+		case again.TracerPID == unix.Gettid(): // a tracee has made it meanwhile; its first stop is still to come
+			c.tracees[tid] = &tracee{pid: again.TGID, tid: tid, options: options, fresh: true}
+			return nil
 		}
 		return wrap(tid, "seize", err)
 	}
