@@ -83,6 +83,8 @@ type Graph struct {
 	Tables []JumpTable
 	// Orphans are executable ranges inside no function: padding, data, hand-written code never referred to.
 	Orphans []image.Range
+
+	extents []extent // sorted by start, for Containing
 }
 
 // Loop is a natural or irreducible loop of a function.

@@ -1,0 +1,279 @@
+package cfg
+
+import (
+	"slices"
+	"sort"
+	"strings"
+
+	"syspart/internal/image"
+)
+
+// Symbol types and bindings (gABI, "Symbol Table").
+const (
+	sttNoType  = 0
+	sttFunc    = 2
+	sttIFunc   = 10
+	stbLocal   = 0
+	arraySlot  = 8        // bytes of an entry of an init array
+	maxSymSize = 64 << 20 // a larger st_size is not believed
+)
+
+// isCodeSymbol reports whether s marks the start of a function in this file.
+func (b *builder) isCodeSymbol(s *image.Symbol) bool {
+	if s.Undefined || s.Abs || s.TLS || !b.inText(s.Value) {
+		return false
+	}
+	switch s.Type {
+	case sttFunc, sttIFunc:
+		return true
+	case sttNoType:
+		// Hand-written assembly often lacks the type. Local ones are mere labels.
+		return s.Bind != stbLocal && s.Name != "etext" && s.Name != "_etext" && s.Name != "__etext"
+	}
+	return false
+}
+
+// static collects the entries that the file states without looking at any code.
+func (b *builder) static() {
+	for i := range b.fdes {
+		b.add(b.fdes[i].Start, FromFrame)
+		if b.plt[i] = b.isPLT(b.fdes[i].Range); b.plt[i] {
+			for _, va := range b.stubs(b.fdes[i].Range) {
+				b.add(va, FromPLT)
+			}
+		}
+	}
+	for _, tab := range [][]image.Symbol{b.f.Symtab, b.f.Dyn.Symbols} {
+		for i := range tab {
+			s := &tab[i]
+			if !b.isCodeSymbol(s) {
+				continue
+			}
+			b.name(s)
+			if isColdName(s.Name) {
+				b.cold[s.Value] = strings.TrimSuffix(s.Name[:coldAt(s.Name)], ".part.0")
+				if b.fdeOf(s.Value) < 0 {
+					b.add(s.Value, FromTail)
+				}
+				continue
+			}
+			b.add(s.Value, FromSymbol)
+		}
+	}
+	b.add(b.f.Entry, FromEntry)
+	b.add(b.f.Dyn.Init, FromEntry)
+	b.add(b.f.Dyn.Fini, FromEntry)
+	arrays := []image.Range{b.f.Dyn.PreinitArray, b.f.Dyn.InitArray, b.f.Dyn.FiniArray}
+	for i := range b.f.Sections {
+		switch b.f.Sections[i].Name {
+		case ".init":
+			b.add(b.f.Sections[i].Start, FromEntry)
+		case ".fini":
+			b.add(b.f.Sections[i].Start, FromEntry)
+		case ".preinit_array", ".init_array", ".fini_array", ".ctors", ".dtors":
+			arrays = append(arrays, b.f.Sections[i].Range)
+		}
+	}
+	for _, a := range arrays {
+		if a.End < a.Start || a.End-a.Start > uint64(b.f.Size) {
+			continue
+		}
+		for va := a.Start; va+arraySlot <= a.End; va += arraySlot {
+			if to, ok := b.pointer(va); ok {
+				b.add(to, FromEntry)
+			}
+		}
+	}
+	syms := b.f.Dyn.Symbols
+	for i := range b.f.Dyn.Relocs {
+		r := &b.f.Dyn.Relocs[i]
+		switch r.Type {
+		case relIRel:
+			b.add(uint64(r.Addend), FromTaken)
+		case relRelative:
+			if b.inText(uint64(r.Addend)) {
+				b.ptrs = append(b.ptrs, codePtr{r.Off, uint64(r.Addend)})
+			}
+		case rel64, relGlobDat:
+			if int(r.Sym) >= len(syms) || syms[r.Sym].Undefined {
+				continue
+			}
+			if to := syms[r.Sym].Value + uint64(r.Addend); b.inText(to) {
+				b.ptrs = append(b.ptrs, codePtr{r.Off, to})
+			}
+		}
+	}
+	if b.f.Kind == image.KindExec {
+		b.words()
+	}
+}
+
+// words finds the pointers to code in the data of a file with a fixed address, where no relocation shows them: every
+// aligned word whose value lies in the text.
+func (b *builder) words() {
+	for i := range b.f.Segments {
+		seg := &b.f.Segments[i]
+		for va := (seg.Start + 7) &^ 7; va+8 <= seg.Start+seg.FileSize; va += 8 {
+			if seg.Exec && b.inText(va) {
+				continue
+			}
+			if to, ok := b.f.Uint64(va); ok && b.inText(to) {
+				b.ptrs = append(b.ptrs, codePtr{va, to})
+			}
+		}
+	}
+	slices.SortFunc(b.ptrs, func(x, y codePtr) int {
+		if x.slot < y.slot {
+			return -1
+		}
+		return 1
+	})
+}
+
+// codePtr is a pointer into the text that lies in data.
+type codePtr struct{ slot, to uint64 }
+
+// pointer reads the pointer at va as it will be once the file is loaded.
+func (b *builder) pointer(va uint64) (uint64, bool) {
+	if r := b.relocAt(va); r != nil {
+		switch r.Type {
+		case relRelative:
+			return uint64(r.Addend), true
+		case rel64, relGlobDat:
+			if syms := b.f.Dyn.Symbols; int(r.Sym) < len(syms) && !syms[r.Sym].Undefined {
+				return syms[r.Sym].Value + uint64(r.Addend), true
+			}
+		}
+		return 0, false
+	}
+	if b.f.Kind != image.KindExec && !b.f.Static {
+		return 0, false
+	}
+	return b.f.Uint64(va)
+}
+
+// relocAt returns the relocation of the word at va, or nil.
+func (b *builder) relocAt(va uint64) *image.Reloc {
+	rs := b.f.Dyn.Relocs
+	i := sort.Search(len(rs), func(i int) bool { return rs[i].Off >= va })
+	if i < len(rs) && rs[i].Off == va {
+		return &rs[i]
+	}
+	return nil
+}
+
+// relocated reports whether the dynamic loader fills the slot at va.
+func (b *builder) relocated(va uint64) bool { return b.relocAt(va) != nil }
+
+// coldAt returns where a compiler's suffix for split-off code begins in a symbol's name, or -1.
+func coldAt(name string) int {
+	for _, suffix := range []string{".cold", ".text.unlikely."} {
+		if i := strings.LastIndex(name, suffix); i > 0 {
+			return i
+		}
+	}
+	return -1
+}
+
+func isColdName(name string) bool { return coldAt(name) >= 0 }
+
+// name remembers the best name of an address: a global symbol before a local one, then the first in order of the text.
+func (b *builder) name(s *image.Symbol) {
+	if size := s.Size; size > 0 && size < maxSymSize {
+		b.symSize[s.Value] = max(b.symSize[s.Value], size)
+	}
+	old, ok := b.names[s.Value]
+	better := !ok || old.local && s.Bind != stbLocal || old.local == (s.Bind == stbLocal) && s.Name < old.text
+	if s.Name != "" && better {
+		b.names[s.Value] = symName{s.Name, s.Bind == stbLocal}
+	}
+}
+
+type symName struct {
+	text  string
+	local bool
+}
+
+// inText reports whether va lies in an executable range that the file has bytes for.
+func (b *builder) inText(va uint64) bool {
+	if va < b.lo || va >= b.hi {
+		return false
+	}
+	i := sort.Search(len(b.text), func(i int) bool { return b.text[i].End > va })
+	return i < len(b.text) && va >= b.text[i].Start
+}
+
+// textAt returns the executable range that holds va.
+func (b *builder) textAt(va uint64) (image.Range, bool) {
+	i := sort.Search(len(b.text), func(i int) bool { return b.text[i].End > va })
+	if i < len(b.text) && va >= b.text[i].Start {
+		return b.text[i], true
+	}
+	return image.Range{}, false
+}
+
+// fdeOf returns the index of the unwind entry that covers va, or -1.
+func (b *builder) fdeOf(va uint64) int {
+	i := sort.Search(len(b.fdes), func(i int) bool { return b.fdes[i].Start > va }) - 1
+	if i >= 0 && va < b.fdes[i].End {
+		return i
+	}
+	return -1
+}
+
+// extent decides which addresses belong to the function at entry: its unwind entry with the parts merged into it, else its
+// symbol's size, else what lies between the neighbouring entries.
+func (b *builder) extentOf(entry uint64) (ranges []image.Range, fde int) {
+	fde = b.fdeOf(entry)
+	text, ok := b.textAt(entry)
+	if !ok {
+		return nil, fde
+	}
+	if fde >= 0 {
+		r := b.fdes[fde].Range
+		if b.plt[fde] {
+			r.Start, r.End = entry, b.nextStrong(entry, r.End)
+			return []image.Range{r}, fde
+		}
+		ranges = append(ranges, r)
+		for _, p := range b.parts[fde] {
+			ranges = append(ranges, b.fdes[p].Range)
+		}
+		return ranges, fde
+	}
+	start, end := entry, text.End
+	if i := sort.Search(len(b.fdes), func(i int) bool { return b.fdes[i].Start > entry }); i < len(b.fdes) {
+		end = min(end, b.fdes[i].Start)
+	}
+	if b.origin[entry]&^FromTail == 0 {
+		// Reached by jumps alone: a label of the code around it.
+		start = b.strongBefore(entry, text.Start)
+	}
+	if size := b.symSize[start]; size > 0 && start+size > entry {
+		end = min(end, start+size)
+	} else {
+		end = b.nextStrong(entry, end)
+	}
+	return []image.Range{{Start: start, End: end}}, -1
+}
+
+// nextStrong returns the first entry behind va that starts a function for reasons of its own, at most end.
+func (b *builder) nextStrong(va, end uint64) uint64 {
+	i := sort.Search(len(b.strong), func(i int) bool { return b.strong[i] > va })
+	if i < len(b.strong) {
+		return min(end, b.strong[i])
+	}
+	return end
+}
+
+// strongBefore returns the last such entry before va that no unwind entry lies behind, at least start.
+func (b *builder) strongBefore(va, start uint64) uint64 {
+	if i := sort.Search(len(b.fdes), func(i int) bool { return b.fdes[i].Start > va }) - 1; i >= 0 {
+		start = max(start, b.fdes[i].End)
+	}
+	i := sort.Search(len(b.strong), func(i int) bool { return b.strong[i] > va }) - 1
+	if i >= 0 {
+		start = max(start, b.strong[i])
+	}
+	return min(start, va)
+}

@@ -1,0 +1,518 @@
+package cfg
+
+import (
+	"slices"
+
+	"syspart/internal/decode"
+	"syspart/internal/image"
+)
+
+// The values that the backward slice tells apart. They say where a jump's target comes from, not what it is in general.
+type valueKind uint8
+
+const (
+	vUnknown valueKind = iota // cannot be told: the address of some label may be in it
+	vCycle                    // depends on itself through a loop: adds nothing to a union
+	vOutside                  // an argument, a call's result, read from memory that is no table, or computed from such
+	vConst                    // the address (or number) addr
+	vAddr                     // addr plus something variable
+	vEntry                    // read from a table that begins at addr; width is the entry's size
+	vOffset                   // such an entry of width 4, plus base
+)
+
+// value is one possible value of a register.
+type value struct {
+	kind   valueKind
+	width  uint8
+	signed bool
+	ix     decode.Reg // vAddr, vEntry, vOffset: the variable part at pos, NoReg if it is not a register there
+	pos    int32      // position of the instruction that adds the variable part
+	addr   uint64
+	base   uint64
+}
+
+// Limits of one slice. Slices of compiled code stay far below.
+const (
+	sliceSteps  = 1 << 20 // instructions looked at
+	sliceDepth  = 40      // definitions upon definitions
+	sliceValues = 64      // values of one register
+)
+
+// slicer answers where values come from, within one function. The scratch space of other passes is here too.
+type slicer struct {
+	w     *worker
+	pos   []int32 // position in ord by discovery number
+	run   []decode.Inst
+	calls []uint64
+	taken []uint64
+	data  []uint64
+	deref []uint64
+	tails []tail
+
+	predAt   []int32
+	predList []int32
+	entry    int32
+	padBlock map[int32]bool
+	steps    int
+	active   []int32 // definitions being evaluated
+}
+
+// start prepares for the blocks that the worker holds now.
+func (s *slicer) start(w *worker) {
+	s.w = w
+	n := len(w.blocks)
+	s.predAt = slices.Grow(s.predAt[:0], n+2)[:n+2]
+	clear(s.predAt)
+	s.entry, _ = w.blockOf(w.n.fn.Entry)
+	if s.padBlock == nil {
+		s.padBlock = make(map[int32]bool)
+	}
+	clear(s.padBlock)
+	// A landing pad is preceded by the calls that it protects: what the unwinder restores are their values.
+	var extra [][2]int32
+	for i := range w.pads {
+		p, ok := w.blockOf(w.pads[i].Pad)
+		if !w.padIn[i] || !ok {
+			continue
+		}
+		s.padBlock[p] = true
+		for b := range w.blocks {
+			bl := &w.blocks[b]
+			if bl.Term == TermCall && w.pads[i].Contains(w.inst(bl.Last-1).Addr) {
+				extra = append(extra, [2]int32{int32(b), p})
+			}
+		}
+	}
+	for _, t := range w.succs {
+		s.predAt[t+2]++
+	}
+	for _, e := range extra {
+		s.predAt[e[1]+2]++
+	}
+	for i := 2; i < len(s.predAt); i++ {
+		s.predAt[i] += s.predAt[i-1]
+	}
+	s.predList = slices.Grow(s.predList[:0], len(w.succs)+len(extra))[:len(w.succs)+len(extra)]
+	add := func(from, to int32) {
+		s.predList[s.predAt[to+1]] = from
+		s.predAt[to+1]++
+	}
+	for b := range w.blocks {
+		for _, t := range w.blocks[b].Succs {
+			add(int32(b), t)
+		}
+	}
+	for _, e := range extra {
+		add(e[0], e[1])
+	}
+}
+
+func (s *slicer) preds(b int32) []int32 { return s.predList[s.predAt[b]:s.predAt[b+1]] }
+
+// query is a place whose value is wanted: a register, or the eight bytes at disp(reg) if slot.
+type query struct {
+	reg  decode.Reg
+	slot bool
+	disp int64
+}
+
+// defs are the definitions of a place that reach a point: positions of instructions, whether the place may still hold
+// what it held at entry, and whether something happened on the way that the walk cannot follow.
+type defs struct {
+	at      []int32
+	queries []query // what the place is called at the definition
+	entry   bool
+	lost    bool
+}
+
+// reaching collects the definitions of q that reach the point before position k.
+func (s *slicer) reaching(q query, k int32) (d defs) {
+	type visit struct {
+		block int32
+		q     query
+	}
+	var seen map[visit]bool
+	type item struct {
+		q query
+		k int32 // exclusive upper bound
+		b int32
+	}
+	work := []item{{q, k, s.w.blkOf[k]}}
+	for len(work) > 0 {
+		it := work[len(work)-1]
+		work = work[:len(work)-1]
+		bl := &s.w.blocks[it.b]
+		q := it.q
+		stop := false
+		for k := it.k - 1; k >= bl.First && !stop; k-- {
+			if s.steps++; s.steps > sliceSteps {
+				d.lost = true
+				return d
+			}
+			in := s.w.inst(k)
+			if !q.slot {
+				if in.Op == decode.OpCall {
+					stop = q.reg == decode.RAX || q.reg == decode.RDX
+				} else {
+					stop = in.Writes.Has(q.reg)
+				}
+				if stop {
+					d.at = append(d.at, k)
+					d.queries = append(d.queries, q)
+				}
+				continue
+			}
+			if in.Op == decode.OpCall {
+				continue
+			}
+			if in.Dst.Kind == decode.ArgMem && in.Flags&decode.MemWrite != 0 && in.Base == q.reg && in.Index == decode.NoReg &&
+				in.Disp < q.disp+8 && q.disp < in.Disp+int64(max(in.MemSize, 1)) {
+				d.at, d.queries, stop = append(d.at, k), append(d.queries, q), true
+				continue
+			}
+			if !in.Writes.Has(q.reg) {
+				continue
+			}
+			switch {
+			case q.reg == decode.RSP && in.Op == decode.OpPush:
+				if q.disp -= 8; q.disp < 0 && q.disp > -16 {
+					d.at, d.queries, stop = append(d.at, k), append(d.queries, q), true
+				}
+			case q.reg == decode.RSP && in.Op == decode.OpPop && !(in.Dst.Kind == decode.ArgReg && in.Dst.Reg == decode.RSP):
+				q.disp += 8
+			case q.reg == decode.RSP && in.Op == decode.OpSub && in.Src.Kind == decode.ArgImm:
+				q.disp -= in.Imm
+			case q.reg == decode.RSP && in.Op == decode.OpAdd && in.Src.Kind == decode.ArgImm:
+				q.disp += in.Imm
+			case in.Op == decode.OpLea && in.Index == decode.NoReg && (in.Base == decode.RSP || in.Base == decode.RBP):
+				q.reg, q.disp = in.Base, q.disp+in.Disp
+			case in.Op == decode.OpMov && in.Src.Kind == decode.ArgReg && (in.Src.Reg == decode.RSP || in.Src.Reg == decode.RBP):
+				q.reg = in.Src.Reg
+			default:
+				d.entry, stop = true, true // a slot of we know not what: memory
+			}
+		}
+		if stop {
+			continue
+		}
+		if it.b == s.entry {
+			d.entry = true
+		}
+		if s.padBlock[it.b] && !q.slot && callerSaved.Has(q.reg) {
+			d.entry = true // set by the unwinder
+			continue
+		}
+		for _, p := range s.preds(it.b) {
+			v := visit{p, q}
+			if seen[v] {
+				continue
+			}
+			if seen == nil {
+				seen = make(map[visit]bool)
+			}
+			seen[v] = true
+			work = append(work, item{q, s.w.blocks[p].Last, p})
+		}
+	}
+	return d
+}
+
+// callerSaved are the registers that a callee may change (psABI, "Register Usage").
+const callerSaved = decode.RegSet(1<<decode.RAX | 1<<decode.RCX | 1<<decode.RDX | 1<<decode.RSI | 1<<decode.RDI |
+	1<<decode.R8 | 1<<decode.R9 | 1<<decode.R10 | 1<<decode.R11)
+
+var (
+	unknown = []value{{kind: vUnknown}}
+	outside = []value{{kind: vOutside}}
+)
+
+// reg returns the possible values of r before the instruction at position k.
+func (s *slicer) reg(r decode.Reg, k int32) []value { return s.place(query{reg: r}, k) }
+
+func (s *slicer) place(q query, k int32) []value {
+	if !q.slot && q.reg >= 16 {
+		return unknown
+	}
+	if len(s.active) > sliceDepth {
+		return unknown
+	}
+	d := s.reaching(q, k)
+	if d.lost {
+		return unknown
+	}
+	var vs []value
+	if d.entry {
+		vs = append(vs, value{kind: vOutside})
+	}
+	for i, at := range d.at {
+		if slices.Contains(s.active, at) {
+			vs = union(vs, []value{{kind: vCycle}})
+			continue
+		}
+		s.active = append(s.active, at)
+		vs = union(vs, s.def(d.queries[i], at))
+		s.active = s.active[:len(s.active)-1]
+		if len(vs) > sliceValues {
+			return unknown
+		}
+	}
+	if len(vs) == 0 {
+		return unknown // unreachable, or all paths cut
+	}
+	return vs
+}
+
+// union adds the values of b that a lacks.
+func union(a, b []value) []value {
+	for _, v := range b {
+		if !slices.Contains(a, v) {
+			a = append(a, v)
+		}
+	}
+	return a
+}
+
+// def evaluates what the instruction at position k puts into q.
+func (s *slicer) def(q query, k int32) []value {
+	in := s.w.inst(k)
+	if q.slot {
+		if in.Op == decode.OpPush && q.disp == -8 {
+			return s.arg(in.Src, in, k, 8, false)
+		}
+		if in.Op == decode.OpMov && in.Size == 8 && in.Disp == q.disp {
+			return s.arg(in.Src, in, k, 8, false)
+		}
+		return outside
+	}
+	if in.Op == decode.OpCall {
+		return outside
+	}
+	own := in.Dst.Kind == decode.ArgReg && in.Dst.Reg == q.reg
+	if !own || in.Flags&decode.Opaque != 0 {
+		if in.Op == decode.OpPop || in.Op == decode.OpLeave {
+			return outside
+		}
+		return s.mix(in, k)
+	}
+	switch in.Op {
+	case decode.OpMov:
+		if in.Size >= 4 {
+			return s.arg(in.Src, in, k, in.Size, false)
+		}
+	case decode.OpMovSX:
+		if in.SrcSize == 4 {
+			return s.arg(in.Src, in, k, 4, true)
+		}
+		return outside
+	case decode.OpMovZX, decode.OpSet:
+		return outside
+	case decode.OpLea:
+		return s.address(in, k)
+	case decode.OpPop:
+		return s.place(query{reg: decode.RSP, slot: true}, k)
+	case decode.OpCmov:
+		return union(slices.Clone(s.reg(q.reg, k)), s.arg(in.Src, in, k, in.Size, false))
+	case decode.OpXor:
+		if in.Src.Kind == decode.ArgReg && in.Src.Reg == q.reg {
+			return []value{{kind: vConst}}
+		}
+	case decode.OpAdd:
+		if in.Size >= 4 {
+			ix := decode.NoReg
+			if in.Src.Kind == decode.ArgReg {
+				ix = in.Src.Reg
+			}
+			return s.sum(s.reg(q.reg, k), s.arg(in.Src, in, k, in.Size, false), q.reg, ix, k)
+		}
+	case decode.OpSub:
+		if in.Src.Kind == decode.ArgImm && in.Size == 8 {
+			return s.sum(s.reg(q.reg, k), []value{{kind: vConst, addr: uint64(-in.Imm)}}, q.reg, decode.NoReg, k)
+		}
+	}
+	return s.mix(in, k)
+}
+
+// mix evaluates an instruction that computes something of no form that matters here: outside unless the address of some
+// code or table goes in.
+func (s *slicer) mix(in *decode.Inst, k int32) []value {
+	if in.Flags&decode.Opaque != 0 {
+		return unknown
+	}
+	for r := decode.RAX; r <= decode.R15; r++ {
+		if !in.Reads.Has(r) || r == decode.RSP {
+			continue
+		}
+		if in.Flags&decode.MemRead != 0 && (r == in.Base || r == in.Index) && !(in.Dst.Kind == decode.ArgReg && in.Dst.Reg == r) {
+			continue // only leads to memory
+		}
+		for _, v := range s.reg(r, k) {
+			if v.kind != vOutside && v.kind != vCycle && !(v.kind == vConst && !s.w.b.f.Mapped(v.addr)) {
+				return unknown
+			}
+		}
+	}
+	return outside
+}
+
+// arg evaluates an operand of the given size.
+func (s *slicer) arg(a decode.Arg, in *decode.Inst, k int32, size uint8, signed bool) []value {
+	switch a.Kind {
+	case decode.ArgReg:
+		vs := s.reg(a.Reg, k)
+		if !signed {
+			return vs
+		}
+		vs = slices.Clone(vs)
+		for i := range vs {
+			if vs[i].kind == vEntry && vs[i].width == 4 {
+				vs[i].signed = true
+			}
+		}
+		return vs
+	case decode.ArgImm:
+		v := uint64(in.Imm)
+		if size == 4 && !signed {
+			v = uint64(uint32(v))
+		}
+		return []value{{kind: vConst, addr: v}}
+	case decode.ArgMem:
+		return s.load(in, k, size, signed)
+	}
+	return outside
+}
+
+// load evaluates a read of in's memory operand.
+func (s *slicer) load(in *decode.Inst, k int32, size uint8, signed bool) []value {
+	if in.Seg != 0 || in.Flags&decode.Addr32 != 0 {
+		return outside
+	}
+	if va, ok := in.AbsMem(); ok {
+		return s.cell(va, size)
+	}
+	if in.Index == decode.NoReg && size == 8 && (in.Base == decode.RSP || in.Base == decode.RBP && s.framePointer(k)) {
+		return s.place(query{reg: in.Base, slot: true, disp: in.Disp}, k)
+	}
+	if in.Index == decode.NoReg && in.Base == decode.RSP {
+		return outside
+	}
+	var vs []value
+	for _, v := range s.address(in, k) {
+		switch v.kind {
+		case vConst:
+			vs = union(vs, s.cell(v.addr, size))
+		case vAddr:
+			if size >= 4 {
+				v.kind, v.width, v.signed = vEntry, size, signed
+				vs = union(vs, []value{v})
+			} else {
+				vs = union(vs, outside)
+			}
+		case vUnknown:
+			vs = union(vs, unknown)
+		default:
+			vs = union(vs, outside)
+		}
+	}
+	return vs
+}
+
+// framePointer reports whether RBP is made from RSP wherever it reaches position k from.
+func (s *slicer) framePointer(k int32) bool {
+	d := s.reaching(query{reg: decode.RBP}, k)
+	if d.lost || d.entry || len(d.at) == 0 {
+		return false
+	}
+	for _, at := range d.at {
+		in := s.w.inst(at)
+		if !(in.Op == decode.OpMov && in.Src.Kind == decode.ArgReg && in.Src.Reg == decode.RSP ||
+			in.Op == decode.OpLea && in.Base == decode.RSP) {
+			return false
+		}
+	}
+	return true
+}
+
+// cell evaluates a read of a fixed address.
+func (s *slicer) cell(va uint64, size uint8) []value {
+	b := s.w.b
+	if size != 8 || b.f.Write(va) && !b.f.Relro.Contains(va) {
+		return outside
+	}
+	if to, ok := b.pointer(va); ok && b.f.Mapped(to) {
+		return []value{{kind: vConst, addr: to}}
+	}
+	return outside
+}
+
+// address evaluates the address of in's memory operand.
+func (s *slicer) address(in *decode.Inst, k int32) []value {
+	if in.Flags&decode.Addr32 != 0 {
+		return outside
+	}
+	disp := []value{{kind: vConst, addr: uint64(in.Disp)}}
+	if in.Base == decode.RIP || in.Base == decode.NoReg && in.Index == decode.NoReg {
+		return disp
+	}
+	fixed := s.w.b.f.Kind == image.KindExec && in.Disp > 0 && s.w.b.f.Mapped(uint64(in.Disp))
+	if in.Base == decode.NoReg {
+		if fixed {
+			return []value{{kind: vAddr, addr: uint64(in.Disp), ix: in.Index, pos: k}}
+		}
+		return outside
+	}
+	if fixed && (in.Index == decode.NoReg || in.Scale == 1) {
+		return []value{{kind: vAddr, addr: uint64(in.Disp), ix: in.Base, pos: k}}
+	}
+	base := s.reg(in.Base, k)
+	if in.Index == decode.NoReg {
+		return s.sum(base, disp, in.Base, decode.NoReg, k)
+	}
+	index := outside
+	if in.Scale == 1 && !slices.ContainsFunc(base, func(v value) bool { return v.kind == vConst || v.kind == vAddr }) {
+		index = s.reg(in.Index, k)
+	}
+	vs := s.sum(base, index, in.Base, in.Index, k)
+	return s.sum(vs, disp, decode.NoReg, decode.NoReg, k)
+}
+
+// sum adds two values; ra and rb are the registers that hold them before position k.
+func (s *slicer) sum(as, bs []value, ra, rb decode.Reg, k int32) (vs []value) {
+	for _, a := range as {
+		for _, b := range bs {
+			vs = union(vs, []value{s.sum1(a, b, ra, rb, k)})
+		}
+		if len(vs) > sliceValues {
+			return unknown
+		}
+	}
+	return vs
+}
+
+func (s *slicer) sum1(a, b value, ra, rb decode.Reg, k int32) value {
+	if a.kind > b.kind {
+		a, b, ra, rb = b, a, rb, ra
+	}
+	// Now a.kind <= b.kind.
+	switch {
+	case a.kind == vUnknown, a.kind == vCycle && b.kind != vOutside && b.kind != vCycle:
+		return value{kind: vUnknown}
+	case a.kind == vOutside && b.kind == vConst:
+		if !s.w.b.f.Mapped(b.addr) {
+			return value{kind: vOutside} // a number, not an address
+		}
+		return value{kind: vAddr, addr: b.addr, ix: ra, pos: k}
+	case a.kind == vOutside && b.kind == vAddr:
+		return b
+	case a.kind <= vOutside && b.kind <= vOutside:
+		return value{kind: vOutside}
+	case a.kind == vConst && b.kind == vConst:
+		return value{kind: vConst, addr: a.addr + b.addr}
+	case a.kind == vConst && b.kind == vAddr:
+		b.addr += a.addr
+		return b
+	case a.kind == vConst && b.kind == vEntry && b.width == 4:
+		b.kind, b.base = vOffset, a.addr
+		return b
+	}
+	return value{kind: vUnknown}
+}

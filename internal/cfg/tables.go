@@ -1,0 +1,235 @@
+package cfg
+
+import (
+	"encoding/binary"
+	"slices"
+	"sort"
+
+	"syspart/internal/decode"
+)
+
+// maxEntries bounds the entries that are read from one jump table whose bound the code does not show.
+const maxEntries = 4096
+
+// resolve works out all indirect jumps found so far and reports whether one of them has new targets.
+func (w *worker) resolve() (grown bool) {
+	started := false
+	for i := range w.indirect {
+		j := &w.indirect[i]
+		in := &w.disc[j.disc]
+		if j.plain {
+			continue
+		}
+		if _, ok := in.AbsMem(); ok || in.Flags&decode.Far != 0 || in.Seg != 0 {
+			j.plain = true // a variable, or a GOT slot
+			continue
+		}
+		if !started {
+			started = true
+			w.slice.start(w)
+		}
+		before := len(j.targets)
+		w.resolveJump(j)
+		for _, t := range j.targets {
+			w.push(t)
+		}
+		grown = grown || len(j.targets) > before
+	}
+	return grown
+}
+
+// resolveJump finds the targets of one jump. Targets only accumulate.
+func (w *worker) resolveJump(j *jump) {
+	in := &w.disc[j.disc]
+	k := w.slice.pos[j.disc]
+	s := &w.slice
+	s.steps = 0
+	s.active = s.active[:0]
+	j.trouble, j.loose, j.tables = "", false, j.tables[:0]
+
+	vs := s.arg(in.Src, in, k, 8, false)
+	paired := func(v value) bool { return v.addr == v.base }
+	somePaired := slices.ContainsFunc(vs, func(v value) bool { return v.kind == vOffset && paired(v) })
+	var escapes, unclear bool
+	for _, v := range vs {
+		switch v.kind {
+		case vOutside:
+			escapes = true
+		case vConst:
+			w.target(j, v.addr)
+		case vOffset:
+			// Where two switches share a jump, each table goes with its own base.
+			if !somePaired || paired(v) {
+				unclear = !w.readOffsets(j, v) || unclear
+			}
+		case vEntry:
+			switch {
+			case v.width == 8:
+				switch w.readPointers(j, v) {
+				case noTable:
+					escapes = true
+				case badTable:
+					unclear = true
+				}
+			case v.width == 4:
+				unclear = !w.readOffsets(j, v) || unclear
+			default:
+				unclear = true
+			}
+		case vAddr:
+			unclear = unclear || w.b.inText(v.addr) || !w.b.f.Mapped(v.addr)
+		case vUnknown:
+			unclear = true
+		}
+	}
+	if !escapes && !unclear {
+		return
+	}
+	// A computed goto through memory ends in one of the labels of this function whose address is taken somewhere.
+	j.loose = true
+	labels := w.labels()
+	for _, l := range labels {
+		w.target(j, l)
+	}
+	if len(labels) > 0 || unclear && !(escapes && len(vs) == 1) {
+		j.trouble = "unresolved indirect jump"
+	}
+}
+
+// labels returns the addresses inside the extent, other than the entry, that are taken somewhere in the file.
+func (w *worker) labels() (ls []uint64) {
+	for i := range w.spans {
+		sp := &w.spans[i]
+		for k := sort.Search(len(w.b.labels), func(k int) bool { return w.b.labels[k] >= sp.Start }); k < len(w.b.labels); k++ {
+			if w.b.labels[k] >= sp.End {
+				break
+			}
+			if w.b.labels[k] != w.n.fn.Entry {
+				ls = append(ls, w.b.labels[k])
+			}
+		}
+	}
+	return ls
+}
+
+// target adds one target.
+func (w *worker) target(j *jump, va uint64) {
+	list := &j.targets
+	if !w.inside(va) {
+		if !w.b.inText(va) {
+			return
+		}
+		list = &j.outs
+	}
+	if at, ok := slices.BinarySearch(*list, va); !ok {
+		*list = slices.Insert(*list, at, va)
+	}
+}
+
+// entries decides how many entries of the table at v may be read, and whether the code itself says so.
+func (w *worker) entries(j *jump, v value) (n uint64, exact bool) {
+	l, ok := w.slice.bound(v.ix, v.pos)
+	if ok && l.exact && l.n <= 1<<20 {
+		return l.n, true
+	}
+	j.loose = true
+	n = maxEntries
+	if ok {
+		n = min(n, l.n)
+	}
+	// No further than the next thing whose address is used.
+	i := sort.Search(len(w.b.data), func(i int) bool { return w.b.data[i] > v.addr })
+	if i < len(w.b.data) {
+		n = min(n, (w.b.data[i]-v.addr)/uint64(v.width))
+	}
+	return n, false
+}
+
+// readOffsets reads a table of 32-bit offsets from v.base (or of 32-bit addresses, with base 0). It reports false if that
+// is no table of code.
+func (w *worker) readOffsets(j *jump, v value) bool {
+	n, exact := w.entries(j, v)
+	if w.b.f.Write(v.addr) && !w.b.f.Relro.Contains(v.addr) {
+		return false
+	}
+	count := 0
+	for i := uint64(0); i < n; i++ {
+		b, ok := w.b.f.Bytes(v.addr+4*i, 4)
+		if !ok {
+			break
+		}
+		entry := binary.LittleEndian.Uint32(b)
+		to := v.base + uint64(entry)
+		if v.signed || v.kind == vOffset {
+			to = v.base + uint64(int64(int32(entry)))
+		}
+		if !w.inside(to) {
+			if w.atEnd(to) {
+				count++ // what the compiler puts where it knows that no value leads
+				continue
+			}
+			if !exact || !w.b.inText(to) {
+				break
+			}
+		}
+		w.target(j, to)
+		count++
+	}
+	if count == 0 {
+		return false
+	}
+	j.tables = append(j.tables, JumpTable{Site: w.disc[j.disc].Addr, Table: v.addr, Entries: count, Width: 4, Base: v.base})
+	return !exact || uint64(count) == n
+}
+
+// atEnd reports whether va is the end of a range of the extent.
+func (w *worker) atEnd(va uint64) bool {
+	for i := range w.spans {
+		if w.spans[i].End == va {
+			return true
+		}
+	}
+	return false
+}
+
+// What a table of pointers turned out to be.
+type tableKind uint8
+
+const (
+	labelTable tableKind = iota
+	noTable              // pointers to functions, or filled at run time
+	badTable             // some entries could not be read
+)
+
+// readPointers reads a table of 64-bit addresses.
+func (w *worker) readPointers(j *jump, v value) tableKind {
+	if !w.b.f.Mapped(v.addr) {
+		return noTable
+	}
+	n, exact := w.entries(j, v)
+	count, inner := 0, false
+	for i := uint64(0); i < n; i++ {
+		to, ok := w.b.pointer(v.addr + 8*i)
+		if !ok || !w.b.inText(to) {
+			break
+		}
+		if w.inside(to) {
+			inner = inner || to != w.n.fn.Entry
+		} else if w.atEnd(to) && inner {
+			count++
+			continue
+		} else if !exact || !inner {
+			break
+		}
+		w.target(j, to)
+		count++
+	}
+	if !inner {
+		return noTable
+	}
+	j.tables = append(j.tables, JumpTable{Site: w.disc[j.disc].Addr, Table: v.addr, Entries: count, Width: 8})
+	if w.b.f.Write(v.addr) && !w.b.f.Relro.Contains(v.addr) || exact && uint64(count) != n {
+		return badTable
+	}
+	return labelTable
+}
