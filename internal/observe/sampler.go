@@ -28,7 +28,8 @@ type member struct {
 	pid, parent int
 	exe         string
 	root        bool
-	forked      bool // made by fork from a process that ran the same executable, and has executed nothing since
+	forked      bool     // made by fork from a process that ran the same executable, and has executed nothing since
+	lineage     []string // executables that it and the processes that it stems from have run, the latest last
 	born        *forkRecord
 	proc        *Process // nil: not read yet, or gone
 	threads     map[int]*sampled
