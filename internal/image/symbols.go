@@ -204,6 +204,9 @@ func (c *chain) skip(n uint32) error {
 }
 
 func (f *File) verdef(d *dynamicTags, names strtab, set func(uint16, version)) error {
+	if d.val[tagVerdef] == 0 {
+		return nil
+	}
 	list := chain{b: f.Tail(d.val[tagVerdef])}
 	steps := len(list.b) / verdefAuxSize
 	list.steps = &steps
@@ -241,6 +244,9 @@ func (f *File) verdef(d *dynamicTags, names strtab, set func(uint16, version)) e
 }
 
 func (f *File) verneed(d *dynamicTags, names strtab, set func(uint16, version)) error {
+	if d.val[tagVerneed] == 0 {
+		return nil
+	}
 	list := chain{b: f.Tail(d.val[tagVerneed])}
 	steps := len(list.b) / vernauxSize
 	list.steps = &steps
