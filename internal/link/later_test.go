@@ -1,0 +1,151 @@
+package link
+
+import (
+	"errors"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"syspart/profile"
+)
+
+// plugins builds a program and modules that it could load later.
+//
+//	prog: host, shared        one.so: own, shared, needs dep.so: dep      two.so: own, twice
+func plugins(t *testing.T) (dir, prog string) {
+	dir = t.TempDir()
+	prog = gcc(t, dir, "prog", "int host(void) { return 1; } int shared(void) { return 1; } int main(void) { return 0; }", "-rdynamic")
+	dep := gcc(t, dir, "dep.so", "int dep(void) { return 1; } int twice(void) { return 1; }", "-shared", "-fPIC", "-Wl,-soname,dep.so")
+	gcc(t, dir, "one.so", "int host(void), dep(void), twice(void); int own(void) { return 1; } int shared(void) { return 2; }"+
+		"int one(void) { return host() + dep() + own() + shared() + twice(); }", "-shared", "-fPIC", dep, "-Wl,-rpath,$ORIGIN")
+	gcc(t, dir, "two.so", "int own(void) { return 2; } int twice(void) { return 2; } int one(void);"+
+		"int two(void) { return own() + twice() + one(); }", "-shared", "-fPIC")
+	return dir, prog
+}
+
+// names returns the files that targets are in.
+func names(p *Program, targets []Target) []string {
+	var list []string
+	for _, target := range targets {
+		list = append(list, filepath.Base(p.Modules[target.Module].Path))
+	}
+	return list
+}
+
+func TestModulesLoadedLater(t *testing.T) {
+	dir, prog := plugins(t)
+	for _, test := range []struct {
+		name  string
+		local bool
+		want  map[[2]string][]string // module and symbol: where it may be
+	}{
+		{"local", true, map[[2]string][]string{
+			{"one.so", "host"}:   {"prog"},
+			{"one.so", "shared"}: {"prog"}, // the global scope comes first
+			{"one.so", "dep"}:    {"dep.so"},
+			{"one.so", "own"}:    {"one.so"},
+			{"one.so", "twice"}:  {"dep.so"},
+			{"two.so", "own"}:    {"two.so"},
+			{"two.so", "one"}:    nil,
+		}},
+		{"perhaps global", false, map[[2]string][]string{
+			{"one.so", "host"}:   {"prog"},
+			{"one.so", "shared"}: {"prog"},
+			{"one.so", "dep"}:    {"dep.so"},
+			{"one.so", "own"}:    {"one.so", "two.so"}, // two.so may have been loaded before
+			{"one.so", "twice"}:  {"dep.so", "two.so"},
+			{"two.so", "own"}:    {"two.so", "one.so"},
+			{"two.so", "one"}:    {"one.so"},
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			p := load(t, prog, Options{NoVDSO: true, Modules: []Extra{
+				{Path: dir + "/one.so", Found: profile.FoundObserved, Local: test.local},
+				{Path: dir + "/two.so", Found: profile.FoundStatic, Local: test.local},
+			}})
+			for key, want := range test.want {
+				m := byBase(t, p, key[0])
+				got := names(p, p.Lookup(m.Index, symbol(t, m, key[1], "")))
+				if !slices.Equal(got, want) {
+					t.Errorf("%v: %q, want %q", key, got, want)
+				}
+			}
+			var found []string
+			for _, m := range p.Modules {
+				if m.Later {
+					found = append(found, filepath.Base(m.Path)+" "+m.Found)
+				}
+				if m.Later == m.Global {
+					t.Errorf("%s: later %v, global %v", m.Path, m.Later, m.Global)
+				}
+			}
+			if want := []string{"one.so observed", "dep.so observed", "two.so static"}; !slices.Equal(found, want) {
+				t.Errorf("later: %q, want %q", found, want)
+			}
+			one := byBase(t, p, "one.so").Index
+			for _, test := range []struct {
+				name  string
+				scope int
+				want  []string
+			}{
+				{"dep", one, []string{"dep.so"}},
+				{"shared", one, []string{"one.so"}},
+				{"host", one, nil},
+				{"shared", ScopeGlobal, []string{"prog"}},
+				{"own", ScopeAny, []string{"one.so", "two.so"}},
+				{"nothing", ScopeAny, nil},
+			} {
+				if got := names(p, p.LookupName(test.name, "", test.scope)); !slices.Equal(got, test.want) {
+					t.Errorf("dlsym(%d, %s): %q, want %q", test.scope, test.name, got, test.want)
+				}
+			}
+			if got := names(p, p.LookupNext("shared", "", 0)); !slices.Equal(got, []string{"one.so"}) {
+				t.Errorf("RTLD_NEXT shared: %q", got)
+			}
+		})
+	}
+}
+
+func TestOptionalModules(t *testing.T) {
+	dir, prog := plugins(t)
+	broken := gcc(t, dir, "broken.so", "int f(void) { return 1; }", "-shared", "-fPIC", "-Wl,--no-as-needed", dir+"/dep.so")
+	// dep.so is named by its soname, and broken.so has no path to it.
+	opt := Options{NoVDSO: true, Summarize: summarize, Modules: []Extra{{Path: broken}}}
+	if _, err := Load(t.Context(), prog, opt); !errors.Is(err, ErrMissing) {
+		t.Errorf("got %v", err)
+	}
+	opt.Modules = []Extra{{Path: broken, Optional: true}, {Path: dir + "/none.so", Optional: true}, {Path: dir + "/one.so"}}
+	p := load(t, prog, opt)
+	if len(p.Skipped) != 2 || p.Skipped[0].What != broken || !errors.Is(p.Skipped[0].Err, ErrMissing) {
+		t.Errorf("skipped %v", p.Skipped)
+	}
+	if got := bases(p); got != "one.so dep.so" {
+		t.Errorf("modules: %s", got)
+	}
+	for i, m := range p.Modules {
+		if m.Index != i {
+			t.Errorf("%s: index %d, is %d", m.Path, m.Index, i)
+		}
+	}
+}
+
+func TestResolve(t *testing.T) {
+	dir, prog := plugins(t)
+	p := load(t, prog, Options{Modules: []Extra{{Path: dir + "/one.so"}}})
+	one := byBase(t, p, "one.so").Index
+	if file, err := p.Resolve("two.so", one); err != nil || file != dir+"/two.so" {
+		t.Errorf("two.so from one.so, by its RUNPATH: %q, %v", file, err)
+	}
+	if file, err := p.Resolve("two.so", 0); !errors.Is(err, ErrMissing) {
+		t.Errorf("two.so from the executable: %q, %v", file, err)
+	}
+	if file, err := p.Resolve("dep.so", 0); err != nil || file != dir+"/dep.so" {
+		t.Errorf("dep.so is loaded, but: %q, %v", file, err)
+	}
+	if file, err := p.Resolve(dir+"/two.so", 0); err != nil || file != dir+"/two.so" {
+		t.Errorf("two.so by path: %q, %v", file, err)
+	}
+	if file, err := p.Resolve("libm.so.6", 0); err != nil || filepath.Base(file) != "libm.so.6" {
+		t.Errorf("libm.so.6: %q, %v", file, err)
+	}
+}
