@@ -1,0 +1,121 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"syspart/internal/testbin"
+	"syspart/profile"
+)
+
+// TestRun serves from behind the filters: requests are answered, the kernel confirms a filter for every thread, a closed
+// call kills, and what runs after the loop still works.
+func TestRun(t *testing.T) {
+	testbin.NeedRoot(t)
+	for _, name := range []string{"branch", "cleanup", "threads", "prefork"} {
+		t.Run(name, func(t *testing.T) {
+			bin, _ := testbin.Server(t, name, "-O2")
+			p, path := fixtureProfile(t, name, bin)
+			srv, addr := testbin.StartServer(t, syspart, "run", "-p", path, "--", bin)
+			leader := server(t, srv.PID, bin)
+			pids := family(leader)
+			testbin.Until(t, "every thread has a filter", func() bool { return allFiltered(pids) })
+			for range 10 {
+				if got, err := testbin.Ask(addr, "!"); err != nil || got != "ok" {
+					t.Fatalf("answer %q, %v\n%s", got, err, srv.Output())
+				}
+			}
+			if name == "cleanup" {
+				srv.Signal(syscall.SIGTERM)
+				srv.Line("BYE")
+				if st := srv.Wait(); st.ExitStatus() != 0 {
+					t.Errorf("status %v\n%s", st, srv.Output())
+				}
+				return
+			}
+			if slices.Contains(p.Union(profile.SetAll, ""), "mount") {
+				t.Fatal("mount is open")
+			}
+			if out, msg, code := call(t, "inject", "--pid", fmt.Sprint(leader), "mount", "0", "0", "0", "0", "0"); code == 0 {
+				t.Errorf("mount returned %q %q behind the filter", out, msg)
+			}
+			if st := srv.Wait(); !(st.Exited() && st.ExitStatus() == 128+int(syscall.SIGSYS) || st.Signaled() && st.Signal() == syscall.SIGSYS) {
+				t.Errorf("ended with %v, want SIGSYS", st)
+			}
+		})
+	}
+}
+
+// TestStatus: run is transparent.
+func TestStatus(t *testing.T) {
+	bin, _ := testbin.Server(t, "cleanup", "-O2")
+	_, path := fixtureProfile(t, "cleanup", bin)
+
+	// Another build of the same program.
+	other, _ := testbin.Server(t, "cleanup", "-O1")
+	stdout, msg, code := call(t, "run", "-p", path, "--", other)
+	if code != 125 && code != 1 || strings.Contains(stdout, "READY") || strings.Count(msg, "\n") != 1 {
+		t.Errorf("another build: status %d, output %q, error %q", code, stdout, msg)
+	}
+	if _, _, code := call(t, "run", "-p", path, "--", filepath.Join(t.TempDir(), "missing")); code != 127 {
+		t.Errorf("missing program: status %d", code)
+	}
+	plain := filepath.Join(t.TempDir(), "plain")
+	if err := os.WriteFile(plain, []byte("text"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, code := call(t, "run", "-p", path, "--", plain); code != 126 {
+		t.Errorf("program that is not executable: status %d", code)
+	}
+}
+
+// server finds the process below root that runs bin.
+func server(t *testing.T, root int, bin string) int {
+	t.Helper()
+	want, err := filepath.EvalSymlinks(bin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pid := range family(root) {
+		if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); err == nil && exe == want {
+			return pid
+		}
+	}
+	t.Fatalf("no process below %d runs %s", root, bin)
+	return 0
+}
+
+// family returns a process and all below it, parents first.
+func family(pid int) []int {
+	all := []int{pid}
+	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, path := range tasks {
+		text, _ := os.ReadFile(path)
+		for _, field := range strings.Fields(string(text)) {
+			if child, err := strconv.Atoi(field); err == nil {
+				all = append(all, family(child)...)
+			}
+		}
+	}
+	return all
+}
+
+func allFiltered(pids []int) bool {
+	threads := 0
+	for _, pid := range pids {
+		tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
+		for _, path := range tasks {
+			threads++
+			if text, err := os.ReadFile(path); err != nil || !strings.Contains(string(text), "\nSeccomp:\t2\n") {
+				return false
+			}
+		}
+	}
+	return threads > 0
+}
