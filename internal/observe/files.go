@@ -41,6 +41,13 @@ type code struct {
 	err     error // why module is nil
 }
 
+// count returns how many files have been opened.
+func (fs *Files) count() int {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	return len(fs.opened)
+}
+
 // open returns the file behind an executable mapping of a process.
 func (fs *Files) open(pid int, m *proc.Mapping) *code {
 	key := fileKey{m.Path, m.Dev, m.Inode}

@@ -18,6 +18,9 @@ import (
 // DefaultInterval is the time between two samples of a thread.
 const DefaultInterval = 10 * time.Millisecond
 
+// maxPause bounds the time between two rounds, however much they cost.
+const maxPause = time.Second
+
 // killPatience is how long a server that is to be ended is given to do so by itself.
 const killPatience = 5 * time.Second
 
@@ -160,6 +163,7 @@ func (s *sampler) follow(ctx context.Context) {
 	tick := time.NewTimer(0)
 	defer tick.Stop()
 	var killAt time.Time
+	var lastCost time.Duration
 	lastReport := time.Now()
 	for {
 		stop, due := false, false
@@ -196,14 +200,20 @@ func (s *sampler) follow(ctx context.Context) {
 		if !due {
 			continue
 		}
-		began := time.Now()
+		began, opened := time.Now(), s.files.count()
 		s.round()
 		cost := time.Since(began)
 		if s.opt.Progress != nil && time.Since(lastReport) >= progressInterval {
 			lastReport = time.Now()
 			s.opt.Progress(s.progress())
 		}
-		tick.Reset(max(s.opt.Interval-cost, cost*costFactor))
+		// Reading a file's tables is done once, and one slow round may be anybody's fault: two are ours.
+		pause := s.opt.Interval - cost
+		if s.files.count() == opened {
+			pause = max(pause, min(cost, lastCost)*costFactor)
+			lastCost = cost
+		}
+		tick.Reset(min(pause, maxPause))
 	}
 }
 
