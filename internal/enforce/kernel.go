@@ -30,7 +30,9 @@ type KernelError struct {
 	Remedy  string
 }
 
-func (e *KernelError) Error() string { return fmt.Sprintf("kernel %s: %s; %s", e.Release, e.Lacks, e.Remedy) }
+func (e *KernelError) Error() string {
+	return fmt.Sprintf("kernel %s: %s; %s", e.Release, e.Lacks, e.Remedy)
+}
 
 // Is makes a KernelError match ErrKernel.
 func (e *KernelError) Is(target error) bool { return target == ErrKernel }

@@ -31,7 +31,9 @@ func (e *ModuleError) Is(target error) bool { return target == ErrModule }
 // Verifier checks that processes run the code that a plan was made for. It remembers the files that it has read, so that
 // asking again is cheap. It may be used by several goroutines.
 type Verifier struct {
-	plan *Plan
+	// Anonymous accepts executable memory without a file (code of just-in-time compilers), which no analysis has seen.
+	Anonymous bool
+
 	want map[string]string // path to SHA-256
 	mu   sync.Mutex
 	sums map[fileID]string
@@ -46,7 +48,7 @@ type fileID struct {
 
 // NewVerifier returns a verifier for the plan.
 func NewVerifier(p *Plan) *Verifier {
-	v := &Verifier{plan: p, want: make(map[string]string, len(p.Modules)), sums: make(map[fileID]string)}
+	v := &Verifier{want: make(map[string]string, len(p.Modules)), sums: make(map[fileID]string)}
 	for _, m := range p.Modules {
 		v.want[m.Path] = m.SHA256
 	}
@@ -54,7 +56,7 @@ func NewVerifier(p *Plan) *Verifier {
 }
 
 // Verify checks every file that the process has mapped executable: it must be in the plan, with the contents stated. An
-// executable mapping without a file is refused, too: code made at run time was not analysed. The vDSO and the kernel's
+// executable mapping without a file is refused, too, unless Anonymous is set: code made at run time was not analysed. The vDSO and the kernel's
 // vsyscall page are the running kernel's and pass. Errors: *ModuleError, or proc's.
 func (v *Verifier) Verify(pid int) error {
 	maps, err := proc.ReadMaps(pid)
@@ -67,6 +69,9 @@ func (v *Verifier) Verify(pid int) error {
 			continue
 		}
 		if m.Inode == 0 {
+			if v.Anonymous {
+				continue
+			}
 			name := m.Path
 			if name == "" {
 				name = fmt.Sprintf("at %#x", m.Start)
