@@ -14,7 +14,8 @@ const (
 	vUnknown valueKind = iota // cannot be told: the address of some label may be in it
 	vCycle                    // depends on itself through a loop: adds nothing to a union
 	vOutside                  // an argument, a call's result, read from memory that is no table, or computed from such
-	vConst                    // the address (or number) addr
+	vNumber                   // the number addr
+	vConst                    // the address addr, of code or data of this file
 	vAddr                     // addr plus something variable
 	vEntry                    // read from a table that begins at addr; width is the entry's size
 	vOffset                   // such an entry of width 4, plus base
@@ -314,7 +315,7 @@ func (s *slicer) def(q query, k int32) []value {
 		return union(slices.Clone(s.reg(q.reg, k)), s.arg(in.Src, in, k, in.Size, false))
 	case decode.OpXor:
 		if in.Src.Kind == decode.ArgReg && in.Src.Reg == q.reg {
-			return []value{{kind: vConst}}
+			return []value{{kind: vNumber}}
 		}
 	case decode.OpAdd:
 		if in.Size >= 4 {
@@ -326,7 +327,7 @@ func (s *slicer) def(q query, k int32) []value {
 		}
 	case decode.OpSub:
 		if in.Src.Kind == decode.ArgImm && in.Size == 8 {
-			return s.sum(s.reg(q.reg, k), []value{{kind: vConst, addr: uint64(-in.Imm)}}, q.reg, decode.NoReg, k)
+			return s.sum(s.reg(q.reg, k), []value{{kind: vNumber, addr: uint64(-in.Imm)}}, q.reg, decode.NoReg, k)
 		}
 	}
 	return s.mix(in, k)
@@ -346,7 +347,7 @@ func (s *slicer) mix(in *decode.Inst, k int32) []value {
 			continue // only leads to memory
 		}
 		for _, v := range s.reg(r, k) {
-			if v.kind != vOutside && v.kind != vCycle && !(v.kind == vConst && !s.w.b.f.Mapped(v.addr)) {
+			if v.kind == vUnknown || v.kind >= vConst {
 				return unknown
 			}
 		}
@@ -374,7 +375,10 @@ func (s *slicer) arg(a decode.Arg, in *decode.Inst, k int32, size uint8, signed 
 		if size == 4 && !signed {
 			v = uint64(uint32(v))
 		}
-		return []value{{kind: vConst, addr: v}}
+		if s.fixed(v) {
+			return []value{{kind: vConst, addr: v}}
+		}
+		return []value{{kind: vNumber, addr: v}}
 	case decode.ArgMem:
 		return s.load(in, k, size, signed)
 	}
@@ -449,11 +453,11 @@ func (s *slicer) address(in *decode.Inst, k int32) []value {
 	if in.Flags&decode.Addr32 != 0 {
 		return outside
 	}
-	disp := []value{{kind: vConst, addr: uint64(in.Disp)}}
-	if in.Base == decode.RIP || in.Base == decode.NoReg && in.Index == decode.NoReg {
-		return disp
+	fixed := s.fixed(uint64(in.Disp))
+	if in.Base == decode.RIP || fixed && in.Base == decode.NoReg && in.Index == decode.NoReg {
+		return []value{{kind: vConst, addr: uint64(in.Disp)}}
 	}
-	fixed := s.w.b.f.Kind == image.KindExec && in.Disp > 0 && s.w.b.f.Mapped(uint64(in.Disp))
+	disp := []value{{kind: vNumber, addr: uint64(in.Disp)}}
 	if in.Base == decode.NoReg {
 		if fixed {
 			return []value{{kind: vAddr, addr: uint64(in.Disp), ix: in.Index, pos: k}}
@@ -474,6 +478,9 @@ func (s *slicer) address(in *decode.Inst, k int32) []value {
 	vs := s.sum(base, index, in.Base, in.Index, k)
 	return s.sum(vs, disp, decode.NoReg, decode.NoReg, k)
 }
+
+// fixed reports whether the number v is an address of this file: it is loaded where it says, and v lies in it.
+func (s *slicer) fixed(v uint64) bool { return s.w.b.f.Kind == image.KindExec && s.w.b.f.Mapped(v) }
 
 // sum adds two values; ra and rb are the registers that hold them before position k.
 func (s *slicer) sum(as, bs []value, ra, rb decode.Reg, k int32) (vs []value) {
@@ -497,17 +504,12 @@ func (s *slicer) sum1(a, b value, ra, rb decode.Reg, k int32) value {
 	case a.kind == vUnknown, a.kind == vCycle && b.kind != vOutside && b.kind != vCycle:
 		return value{kind: vUnknown}
 	case a.kind == vOutside && b.kind == vConst:
-		if !s.w.b.f.Mapped(b.addr) {
-			return value{kind: vOutside} // a number, not an address
-		}
 		return value{kind: vAddr, addr: b.addr, ix: ra, pos: k}
 	case a.kind == vOutside && b.kind == vAddr:
 		return b
-	case a.kind <= vOutside && b.kind <= vOutside:
+	case a.kind <= vOutside && b.kind <= vNumber:
 		return value{kind: vOutside}
-	case a.kind == vConst && b.kind == vConst:
-		return value{kind: vConst, addr: a.addr + b.addr}
-	case a.kind == vConst && b.kind == vAddr:
+	case a.kind == vNumber && b.kind <= vAddr:
 		b.addr += a.addr
 		return b
 	case a.kind == vConst && b.kind == vEntry && b.width == 4:

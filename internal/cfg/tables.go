@@ -53,7 +53,7 @@ func (w *worker) resolveJump(j *jump) {
 	var escapes, unclear bool
 	for _, v := range vs {
 		switch v.kind {
-		case vOutside:
+		case vOutside, vNumber:
 			escapes = true
 		case vConst:
 			w.target(j, v.addr)
