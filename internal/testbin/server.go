@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -31,7 +32,9 @@ type Process struct {
 	out  lockedBuffer
 	line chan string   // lines of its standard output
 	done chan struct{} // closed when it has ended and was waited for
-	err  error         // of Wait, valid after done
+	// Valid after done:
+	err       error // of Wait
+	survivors bool  // others of its group outlived it
 }
 
 // Start starts a program and sees to it that its whole process group has ended when the test ends: SIGTERM, and SIGKILL
@@ -56,6 +59,9 @@ func Start(t testing.TB, argv ...string) *Process {
 	p.PID = p.Cmd.Process.Pid
 	go p.read(out)
 	go func() {
+		awaitExit(p.PID)
+		// Not yet waited for, so the id is still its own.
+		p.survivors = groupLives(p.PID)
 		p.err = p.Cmd.Wait()
 		close(p.done)
 	}()
@@ -144,10 +150,44 @@ func (p *Process) End() {
 		case <-time.After(5 * time.Second):
 		}
 	}
-	// Children that outlive their parent; until the leader was waited for its id cannot have been given to others, and
-	// as long as a member lives the group's id cannot either.
-	syscall.Kill(-p.PID, syscall.SIGKILL)
-	<-p.done
+	if p.Alive() {
+		syscall.Kill(-p.PID, syscall.SIGKILL)
+		<-p.done
+	}
+	// An id is given to others once it names neither a process nor a group, so a group that died with its leader must
+	// not be sent anything more.
+	if p.survivors {
+		syscall.Kill(-p.PID, syscall.SIGKILL)
+		p.survivors = false
+	}
+}
+
+// awaitExit returns when a child of ours has ended, and leaves it to be waited for.
+func awaitExit(pid int) {
+	const idPID = 1 // P_PID of waitid(2)
+	for {
+		_, _, err := syscall.Syscall6(syscall.SYS_WAITID, idPID, uintptr(pid), 0, syscall.WEXITED|syscall.WNOWAIT, 0, 0)
+		if err != syscall.EINTR {
+			return
+		}
+	}
+}
+
+// groupLives reports whether a process group has a member that has not ended.
+func groupLives(id int) bool {
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, path := range stats {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			continue
+		}
+		// The command's name, in brackets, may hold anything; behind it: state, parent, group (proc(5)).
+		fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+		if len(fields) > 2 && fields[0] != "Z" && fields[0] != "X" && fields[2] == strconv.Itoa(id) {
+			return true
+		}
+	}
+	return false
 }
 
 // lockedBuffer is written by several goroutines.

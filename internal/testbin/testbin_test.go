@@ -127,6 +127,16 @@ func TestProcess(t *testing.T) {
 		t.Errorf("output %q", p.Output())
 	}
 
+	// A child that outlives its parent is ended with the test's process.
+	p = Start(t, sh, "-c", "sleep 1000 >/dev/null 2>&1 & echo READY $!")
+	orphan := strings.Fields(p.Line("READY"))[1]
+	p.Wait()
+	p.End()
+	Until(t, "the orphan has ended", func() bool {
+		stat, err := os.ReadFile("/proc/" + orphan + "/stat")
+		return err != nil || strings.Contains(string(stat), ") Z ")
+	})
+
 	// A process that ignores SIGTERM, and its child, end all the same.
 	p = Start(t, sh, "-c", "trap '' TERM; sleep 1000 & echo READY $!; while :; do wait; done")
 	child := strings.Fields(p.Line("READY"))[1]
