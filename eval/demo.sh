@@ -17,7 +17,10 @@ chmod 755 "$WORK"
 STARTED=() # what this script started and has not yet waited for
 cleanup() {
 	local p
-	for p in "${STARTED[@]}"; do kill -TERM "$p" 2>/dev/null; done
+	for p in "${STARTED[@]}"; do
+		# Still ours: an id may have been given to others since.
+		grep -qs "^PPid:[[:space:]]*$$\$" "/proc/$p/status" && kill -TERM "$p" 2>/dev/null
+	done
 	for p in "${STARTED[@]}"; do wait "$p" 2>/dev/null; done
 	rm -rf "$WORK"
 }
