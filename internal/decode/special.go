@@ -112,8 +112,10 @@ func (d *decoder) special(sp *spec, in *Inst) bool {
 		}
 	case xBMI:
 		// blsr, blsmsk, blsi
+		in.Dst = Arg{Kind: ArgReg, Reg: Reg(d.vvvv)}
 		return d.reg >= 1 && d.reg <= 3
 	case xTBM:
+		in.Dst = Arg{Kind: ArgReg, Reg: Reg(d.vvvv)}
 		return d.op == 1 && d.reg != 0 || d.op == 2 && (d.reg == 1 || d.reg == 6)
 	}
 	return true
