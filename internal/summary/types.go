@@ -1,6 +1,9 @@
 package summary
 
-import "syspart/internal/image"
+import (
+	"syspart/internal/image"
+	"syspart/internal/value"
+)
 
 // Version is the analyser's version: part of every cache key. Raise it whenever a summary of the same bytes would differ.
 const Version = "1"
@@ -17,77 +20,52 @@ type Module struct {
 	Interp   string
 	Entry    uint64
 	TLS      image.Range
+	Relro    image.Range
 	Dyn      image.Dynamic
 	Segments []image.Segment
-	Relro    image.Range
+	Sections []image.Range // bounds of allocated sections, if the file has section headers
 
 	Funcs  []Func
 	Blocks []Block
 	Succs  []int32 // successor blocks, as indices into Blocks
 	Calls  []Call
 	Sys    []SysSite
+	Frame  []FrameVal
 	Stores []Store
 	Rets   []Ret
 	Takes  []Take
 	Refs   []Ref
-	Exprs  []Expr  // hash-consed
-	Sets   []int32 // values: runs of expression indices
-	Ptrs   []Ptr   // pointers that the loader or the linker put into data, sorted by Slot
-	Objs   []Obj   // data objects with known bounds, sorted by Start
-	Args   []ConstArg
-	Strs   []Str  // constant strings at addresses that are passed to functions by name (dlopen, execve...)
+	Exprs  []value.Expr // the values' expressions; Load's A and Result's A are indices into Exprs and Calls
+	Runs   [][2]int32   // larger sets: runs of Sets
+	Sets   []int32
+	Ptrs   []Ptr  // pointers that the loader or the linker put into data, sorted by Slot
+	Always []Ptr  // pointers that the runtime itself follows: init, fini, their arrays, personality routines
+	Objs   []Obj  // data objects with known bounds, sorted by Start, disjoint
+	Strs   []Str  // identifiers at addresses that code makes or data point to; only in files that may look names up
 	Text   []byte // names, one after another
 }
 
 // Name is a run of bytes in Module.Text.
 type Name struct{ Off, Len uint32 }
 
-// Set is a value: the run Sets[Off:Off+Len] of expression indices, each a possible value. Len 0 is "no value" (never
-// computed); unknown is a run that contains an expression of kind Top.
-type Set struct{ Off, Len uint32 }
-
-// ExprKind is the kind of a symbolic value.
-type ExprKind uint8
-
-const (
-	Top     ExprKind = iota // anything
-	Junk                    // what a call leaves in a caller-saved register: not a value that a program may use
-	Const                   // Off
-	Addr                    // address Off of this module
-	Sym                     // address of dynamic symbol A, plus Off
-	Param                   // register argument A (0-5: rdi rsi rdx rcx r8 r9) or stack argument A-6 at entry, plus Off
-	Result                  // what call Calls[A] returned, plus Off
-	Load                    // the value in memory at address Exprs[A], plus Off
-	Stack                   // address of a stack slot: Off bytes above the stack pointer at entry (the return address is 0)
-	TLSBase                 // thread pointer (fs:0), plus Off
-)
-
-// Expr is a symbolic value.
-type Expr struct {
-	Off  int64
-	A    int32
-	Kind ExprKind
-	Any  bool  // an unknown amount was added: an element of, or a position in, what the rest denotes
-	Size uint8 // Load: bytes read, zero-extended (8: whole register; 0x84: 4 bytes sign-extended)
-	_    uint8
-}
-
 // Func is one function.
 type Func struct {
 	Entry, End uint64 // End of the piece that contains Entry
+	Slot       uint64 // PLT stubs: GOT slot
 	Name       Name
+	Incomplete Name      // why control flow is not fully known
 	Blocks     [2]uint32 // run of Blocks; runs of different functions do not overlap
-	Start      uint32    // entry block, index into Blocks
 	Calls      [2]uint32 // run of Calls
 	Sys        [2]uint32
+	Frame      [2]uint32
 	Stores     [2]uint32
 	Rets       [2]uint32
 	Takes      [2]uint32
 	Refs       [2]uint32
-	Reads      uint8 // argument registers that are read before they are written, bit i for register argument i
+	Start      uint32 // entry block, index into Blocks
+	Sym        uint32 // PLT stubs: dynamic symbol of the slot's relocation, 0 if it has none (IRELATIVE)
 	Flags      FuncFlags
-	Incomplete Name   // why control flow is not fully known
-	Slot       uint64 // PLT stubs: GOT slot
+	_          [6]uint8
 }
 
 // FuncFlags are properties of a function.
@@ -97,9 +75,7 @@ const (
 	NoReturn   FuncFlags = 1 << iota // never returns
 	Stub                             // PLT stub through Slot
 	Incomplete                       // control flow not fully known: calls anything address-taken
-	Variadic                         // saves its argument registers as variadic functions do
 	HasPads                          // has landing pads
-	StartsInit                       // entry, init, fini, constructor or destructor
 )
 
 // Block is a basic block.
@@ -120,7 +96,7 @@ type CallKind uint8
 
 const (
 	Direct   CallKind = iota // Target is an address of this module
-	BySym                    // through a GOT slot: Sym, and Target is the slot (call *slot(%rip); PLT stubs are Stub functions)
+	BySym                    // to dynamic symbol Sym, through a GOT slot
 	Indirect                 // Value holds the possible targets
 )
 
@@ -128,27 +104,25 @@ const (
 type Call struct {
 	Site     uint64 // address of the instruction
 	Target   uint64
-	Value    Set    // Indirect: the target
-	Args     [6]Set // values of the argument registers
-	StackArg [2]Set // values of the first two stack-passed arguments
+	Value    value.Val    // Indirect: the target
+	Args     [6]value.Val // values of the argument registers
+	StackArg [2]value.Val // values of the first two stack-passed arguments
 	Block    uint32
 	Sym      uint32
 	Kind     CallKind
 	Tail     bool
-	Prepared uint8 // upper bound of the number of register arguments prepared (TypeArmor): 0-6
-	RetUsed  bool  // the result may be read
-	NoReturn bool  // known not to return
-	_        [3]uint8
+	NoReturn bool // known not to return
+	_        [5]uint8
 }
 
 // SysSite is a system-call instruction.
 type SysSite struct {
 	Site   uint64
-	Number Set
-	Args   [6]Set // rdi rsi rdx r10 r8 r9
+	Number value.Val
+	Args   [6]value.Val // rdi rsi rdx r10 r8 r9
 	Block  uint32
 	Kind   SysKind
-	_      [3]uint8
+	_      [7]uint8
 }
 
 // SysKind says which entry instruction is used.
@@ -160,44 +134,36 @@ const (
 	Sysenter
 )
 
-// Store is a store of Size bytes to memory that is not the function's own private stack.
+// FrameVal is what a place of the caller's frame holds at a call that is given an address at or up to 64 bytes below it:
+// the fields of a struct that is passed by address.
+type FrameVal struct {
+	Call  uint32
+	Off   int32 // offset of the place as in a Stack expression
+	Size  uint32
+	Value value.Val
+}
+
+// Store is a store of Size bytes (0: unknown) to memory other than the function's own frame.
 type Store struct {
 	Site  uint64
-	Addr  Set
-	Value Set
+	Addr  value.Val
+	Value value.Val
 	Block uint32
 	Size  uint32
 }
 
 // Ret is a value returned.
 type Ret struct {
-	Value Set
+	Value value.Val
 	Block uint32
-	_     uint32
 }
 
-// Fate says where a code pointer goes that a function makes.
-type Fate uint8
-
-const (
-	FateEscape   Fate = iota // somewhere we cannot follow: counts as address-taken
-	FateArg                  // argument K of call Index
-	FateStore                // stored by store Index
-	FateRet                  // returned
-	FateCalled               // only called: the call's Value has it
-	FateCompared             // only compared, or never used
-)
-
-// Take is a place where a function makes a code pointer (or the address of a symbol of another module), once per fate.
+// Take is a place where a function makes a code pointer.
 type Take struct {
 	Site   uint64
-	Target uint64 // address of this module; 0 if Sym
+	Target uint64
 	Block  uint32
-	Sym    uint32 // dynamic symbol, 0 if Target
-	Index  uint32 // Calls, Stores
-	Fate   Fate
-	K      uint8
-	_      [2]uint8
+	_      uint32
 }
 
 // Ref is a reference of code to data.
@@ -207,11 +173,11 @@ type Ref struct {
 	Block uint32
 	Size  uint16 // bytes read or written directly; 0: the address itself is taken
 	Write bool
-	Known bool // Size 0: every use of the address is a load or store at a known offset, which has a Ref of its own
+	_     uint8
 }
 
 // Ptr is a pointer in data: by relative relocation, by symbolic relocation (Sym, plus Addend), or by a data word of a
-// fixed-address file or an entry of a relative pointer table.
+// fixed-address file.
 type Ptr struct {
 	Slot   uint64
 	Target uint64
@@ -229,24 +195,13 @@ const (
 	PtrSym              // R_X86_64_64, GLOB_DAT
 	PtrPLT              // JUMP_SLOT: used by PLT stubs alone
 	PtrIFunc            // IRELATIVE: Target is the resolver
-	PtrWord             // fixed-address file: a word that equals a function's address
+	PtrWord             // fixed-address file: a word that lies within the file's segments
 	PtrTLS              // thread-local: DTPMOD, TPOFF, TLSDESC
 	PtrCopy             // COPY
-	PtrRel32            // 32-bit offset in a relative pointer table
 )
 
 // Obj is a data object bounded by a symbol.
-type Obj struct {
-	Start, End uint64
-	Sym        Name
-}
-
-// ConstArg is reserved for constants of arguments that later filters check.
-type ConstArg struct {
-	Call uint32
-	Arg  uint32
-	Val  int64
-}
+type Obj struct{ Start, End uint64 }
 
 // Str is a constant string.
 type Str struct {
@@ -256,23 +211,90 @@ type Str struct {
 
 // At returns the index of the function whose entry is va, or -1.
 func (m *Module) At(va uint64) int {
+	lo := m.after(va)
+	if lo > 0 && m.Funcs[lo-1].Entry == va {
+		return lo - 1
+	}
+	return -1
+}
+
+// after returns the number of functions whose entry is at most va.
+func (m *Module) after(va uint64) int {
 	lo, hi := 0, len(m.Funcs)
 	for lo < hi {
 		mid := int(uint(lo+hi) >> 1)
-		if m.Funcs[mid].Entry < va {
+		if m.Funcs[mid].Entry <= va {
 			lo = mid + 1
 		} else {
 			hi = mid
 		}
 	}
-	if lo < len(m.Funcs) && m.Funcs[lo].Entry == va {
-		return lo
+	return lo
+}
+
+// BlockOf returns the index of the block of function f that contains va, or -1.
+func (m *Module) BlockOf(f int, va uint64) int {
+	r := m.Funcs[f].Blocks
+	for b := r[0]; b < r[1]; b++ {
+		if va >= m.Blocks[b].Start && va < m.Blocks[b].End {
+			return int(b)
+		}
 	}
 	return -1
+}
+
+// Containing returns the functions that have a block with va in it, those that start nearest to it first.
+func (m *Module) Containing(va uint64) []int {
+	var out []int
+	for f := m.after(va) - 1; f >= 0 && len(out) < 4; f-- {
+		if m.BlockOf(f, va) >= 0 {
+			out = append(out, f)
+		}
+		if m.after(va)-f > 64 {
+			break
+		}
+	}
+	if out == nil { // a part far from its entry (.cold)
+		for f := range m.Funcs {
+			if m.BlockOf(f, va) >= 0 {
+				out = append(out, f)
+			}
+		}
+	}
+	return out
 }
 
 // String returns the text of a name.
 func (m *Module) String(n Name) string { return string(m.Text[n.Off : n.Off+n.Len]) }
 
-// Values returns the expressions of a set.
-func (m *Module) Values(s Set) []int32 { return m.Sets[s.Off : s.Off+s.Len] }
+// Each calls f for each expression of v.
+func (m *Module) Each(v value.Val, f func(index int32, e value.Expr)) {
+	if v >= 0 {
+		f(int32(v), m.Exprs[v])
+		return
+	}
+	r := m.Runs[^v]
+	for _, x := range m.Sets[r[0]:r[1]] {
+		f(x, m.Exprs[x])
+	}
+}
+
+// Exec reports whether va is in an executable segment.
+func (m *Module) Exec(va uint64) bool {
+	for i := range m.Segments {
+		if m.Segments[i].Exec && m.Segments[i].Contains(va) {
+			return true
+		}
+	}
+	return false
+}
+
+// Mapped reports whether va is in a segment.
+func (m *Module) Mapped(va uint64) bool {
+	for i := range m.Segments {
+		if m.Segments[i].Contains(va) {
+			return true
+		}
+	}
+	return false
+}

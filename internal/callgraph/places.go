@@ -1,0 +1,142 @@
+package callgraph
+
+import (
+	"strings"
+
+	"syspart/internal/link"
+	"syspart/internal/summary"
+)
+
+// Place is a place in reached code that the results must mention.
+type Place struct {
+	Func int32
+	Site uint64
+	Why  string
+}
+
+// eachReached calls visit for every reached function once, in address order.
+func (r *Reach) eachReached(visit func(f int32, m *link.Module, fn *summary.Func)) {
+	for _, m := range r.G.P.Modules {
+		for i := range m.Funcs {
+			if f := int32(m.Base) + int32(i); r.Has(f) {
+				visit(f, m, &m.Funcs[i])
+			}
+		}
+	}
+}
+
+// Foreign returns the reached system-call instructions of the 32-bit table.
+func (r *Reach) Foreign() []Place {
+	var out []Place
+	r.eachReached(func(f int32, m *link.Module, fn *summary.Func) {
+		for k := fn.Sys[0]; k < fn.Sys[1]; k++ {
+			s := &m.Sys[k]
+			if s.Kind == summary.Syscall64 || !r.hasBlock(f, s.Block) {
+				continue
+			}
+			why := "int 0x80"
+			if s.Kind == summary.Sysenter {
+				why = "sysenter"
+			}
+			out = append(out, Place{f, s.Site, why})
+		}
+	})
+	return out
+}
+
+// Loads returns the reached call sites, outside libc and the loader, by which further code comes into the process: Why
+// is "dlopen", "dlsym" or "execve".
+func (r *Reach) Loads() []Place {
+	var out []Place
+	r.eachReached(func(f int32, m *link.Module, fn *summary.Func) {
+		if r.G.mods[m.Index].libc || fn.Flags&summary.Stub != 0 {
+			return
+		}
+		for k := fn.Calls[0]; k < fn.Calls[1]; k++ {
+			c := &m.Calls[k]
+			if !r.hasBlock(f, c.Block) {
+				continue
+			}
+			name := ""
+			switch c.Kind {
+			case summary.BySym:
+				name = m.Dyn.Symbols[c.Sym].Name
+			case summary.Direct:
+				if i := m.At(c.Target); i >= 0 && m.Funcs[i].Flags&summary.Stub != 0 && m.Funcs[i].Sym != 0 {
+					name = m.Dyn.Symbols[m.Funcs[i].Sym].Name
+				}
+			}
+			switch strings.TrimLeft(name, "_") {
+			case "dlopen", "dlmopen":
+				out = append(out, Place{f, c.Site, "dlopen"})
+			case "dlsym", "dlvsym":
+				out = append(out, Place{f, c.Site, "dlsym"})
+			case "execve", "execv", "execvp", "execvpe", "execl", "execlp", "execle", "fexecve", "execveat", "posix_spawn", "posix_spawnp", "system", "popen":
+				out = append(out, Place{f, c.Site, "execve"})
+			}
+		}
+	})
+	return out
+}
+
+// EdgeCount returns the number of indirect call sites of a function that no constant resolves, and of its other edges.
+func (g *Graph) EdgeCount(f int32) (sites, edges int) {
+	g.edges(f, nil, func(e Edge) {
+		if e.To < 0 {
+			sites++
+		} else {
+			edges++
+		}
+	})
+	return sites, edges
+}
+
+// Site is an indirect call site and what it can call.
+type Site struct {
+	Module  int
+	Addr    uint64
+	Targets []int32 // global numbers
+	Rule    string
+}
+
+// IndirectSites calls visit for every indirect call site and jump of live functions, module by module in address order.
+// Targets may be shared between calls and must not be changed.
+func (g *Graph) IndirectSites(visit func(Site) error) error {
+	taken := g.Taken()
+	for mi, m := range g.P.Modules {
+		for i := range m.Funcs {
+			f := int32(m.Base) + int32(i)
+			fn := &m.Funcs[i]
+			if !g.live.has(f) || fn.Flags&summary.Stub != 0 {
+				continue
+			}
+			for k := fn.Calls[0]; k < fn.Calls[1]; k++ {
+				c := &m.Calls[k]
+				s := Site{Module: mi, Addr: c.Site}
+				switch {
+				case c.Kind == summary.BySym:
+					s.Targets, s.Rule = g.symTargets(mi, c.Sym), "symbol bound by the loader"
+				case c.Kind == summary.Indirect:
+					if l, ok := g.constTargets(mi, m, c); ok {
+						s.Targets, s.Rule = l, "constant pointers"
+					} else {
+						s.Targets, s.Rule = taken, "level "+g.Level.String()+": address-taken functions"
+					}
+				case c.Value != 0: // a call through a pointer that is one constant
+					if t := g.P.Func(mi, c.Target); t >= 0 {
+						s.Targets, s.Rule = []int32{int32(t)}, "constant pointer"
+					}
+				default:
+					continue
+				}
+				if err := visit(s); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// System reports whether a module is libc or the loader.
+func (g *Graph) System(module int) bool { return g.mods[module].libc || module == g.P.VDSO }

@@ -1,0 +1,233 @@
+package callgraph
+
+import (
+	"syspart/internal/summary"
+	"syspart/internal/syscalls"
+)
+
+// Start is where a walk begins: a whole function, or some of its blocks.
+type Start struct {
+	Func   int32
+	Blocks []uint32 // nil: all; else the blocks of the function's module that can still run
+	Why    string   // in words: "main loop", "after the loop returns", ...
+	Site   uint64   // address in the function
+}
+
+// Reach is the result of a walk.
+type Reach struct {
+	G      *Graph
+	Starts []Start
+
+	whole  bitset // functions of which everything can run
+	parent []Edge
+	order  []int32 // functions in the order in which they were reached
+	partly map[int32]bitset
+	// starts of partly reached functions, by function: index into Starts, for explanations
+	startOf map[int32]int
+	// anySite is the first edge through which all address-taken functions are reached; valid if any.
+	any     bool
+	anySite Edge
+
+	// Calls are the system calls that can be made.
+	Calls syscalls.Set
+	// Sites says for each number where it is made: the first site found.
+	Sites map[int]SysEvidence
+	// Unknown are the sites whose number is not known; each opens every call.
+	Unknown []SysEvidence
+}
+
+// SysEvidence is a system-call site.
+type SysEvidence struct {
+	Func   int32
+	Site   uint64
+	Via    []CallRef // for a number that is an argument: the call sites that pass it, innermost first
+	Number int
+	Why    string // Unknown: why the number is not known
+}
+
+// Walk finds everything reachable from the starts.
+func (g *Graph) Walk(starts []Start) *Reach {
+	n := g.P.Funcs()
+	r := &Reach{G: g, Starts: starts, whole: newBitset(n), parent: make([]Edge, n), partly: map[int32]bitset{}, startOf: map[int32]int{},
+		Sites: map[int]SysEvidence{}}
+	for i, s := range starts {
+		if s.Blocks == nil {
+			r.reach(Edge{Site: s.Site, From: -1, To: s.Func, Kind: Root})
+			if _, ok := r.startOf[s.Func]; !ok {
+				r.startOf[s.Func] = i
+			}
+			continue
+		}
+		b, ok := r.partly[s.Func]
+		m, fn := g.fn(s.Func)
+		if !ok {
+			b = newBitset(int(fn.Blocks[1] - fn.Blocks[0]))
+			r.partly[s.Func] = b
+			r.startOf[s.Func] = i
+			r.order = append(r.order, s.Func)
+		}
+		for _, x := range s.Blocks {
+			b.set(int32(x - fn.Blocks[0]))
+		}
+		_ = m
+	}
+	for i := 0; i < len(r.order); i++ {
+		r.visit(r.order[i])
+	}
+	r.syscalls()
+	return r
+}
+
+// Has reports whether function f is reached, wholly or in part.
+func (r *Reach) Has(f int32) bool {
+	_, ok := r.partly[f]
+	return ok || r.whole.has(f)
+}
+
+// hasBlock reports whether block b (an index into the module's table) of function f is reached.
+func (r *Reach) hasBlock(f int32, b uint32) bool {
+	if r.whole.has(f) {
+		return true
+	}
+	p, ok := r.partly[f]
+	if !ok {
+		return false
+	}
+	_, fn := r.G.fn(f)
+	return p.has(int32(b - fn.Blocks[0]))
+}
+
+// Functions returns the number of functions reached.
+func (r *Reach) Functions() int {
+	n := r.whole.count()
+	for f := range r.partly {
+		if !r.whole.has(f) {
+			n++
+		}
+	}
+	return n
+}
+
+func (r *Reach) reach(e Edge) {
+	if r.whole.set(e.To) {
+		r.parent[e.To] = e
+		r.order = append(r.order, e.To)
+	}
+}
+
+func (r *Reach) visit(f int32) {
+	var in func(uint32) bool
+	if !r.whole.has(f) {
+		p := r.partly[f]
+		_, fn := r.G.fn(f)
+		b0 := fn.Blocks[0]
+		in = func(b uint32) bool { return p.has(int32(b - b0)) }
+	}
+	r.G.edges(f, in, func(e Edge) {
+		switch {
+		case e.To >= 0:
+			r.reach(e)
+		case e.Kind == LazyBinding:
+			r.G.lazy(e, r.reach)
+		case !r.any:
+			r.any, r.anySite = true, e
+			for _, t := range r.G.list {
+				r.reach(Edge{Site: e.Site, From: e.From, To: t, Kind: e.Kind})
+			}
+		}
+	})
+}
+
+// Signals adds what signal handlers can do: any address-taken function may be one that was installed before.
+func (g *Graph) Signals() bool { return g.live.count() > 0 && g.sigaction() }
+
+// sigaction reports whether live code makes rt_sigaction (13) or signalfd-less older forms.
+func (g *Graph) sigaction() bool {
+	for mi, m := range g.P.Modules {
+		for i := range m.Funcs {
+			fn := &m.Funcs[i]
+			if fn.Sys[0] == fn.Sys[1] || !g.live.has(int32(m.Base)+int32(i)) {
+				continue
+			}
+			for _, s := range m.Sys[fn.Sys[0]:fn.Sys[1]] {
+				found := s.Number == 0
+				m.Each(s.Number, func(_ int32, e valueExpr) { found = found || e.Kind != kindConst || uint32(e.Off) == 13 })
+				if found {
+					return true
+				}
+			}
+		}
+		_ = mi
+	}
+	return false
+}
+
+// WalkSignals is Walk with all address-taken functions as further starts if the program can install signal handlers.
+func (g *Graph) WalkSignals(starts []Start) *Reach {
+	r := g.Walk(starts)
+	if r.any || !g.Signals() {
+		return r
+	}
+	all := append([]Start(nil), starts...)
+	for _, f := range g.list {
+		_, fn := g.fn(f)
+		all = append(all, Start{Func: f, Why: "may be a signal handler installed before", Site: fn.Entry})
+	}
+	return g.Walk(all)
+}
+
+// Path returns the edges from a start to function f, in that order. It is empty for a start.
+func (r *Reach) Path(f int32) []Edge {
+	var rev []Edge
+	for f >= 0 && r.whole.has(f) && r.parent[f].From >= 0 {
+		rev = append(rev, r.parent[f])
+		if _, ok := r.partly[r.parent[f].From]; ok && !r.whole.has(r.parent[f].From) {
+			break
+		}
+		f = r.parent[f].From
+		if len(rev) > 10000 {
+			break
+		}
+	}
+	for i, j := 0, len(rev)-1; i < j; i, j = i+1, j-1 {
+		rev[i], rev[j] = rev[j], rev[i]
+	}
+	return rev
+}
+
+// StartOf returns the start by which f was reached, if f is one.
+func (r *Reach) StartOf(f int32) (Start, bool) {
+	i, ok := r.startOf[f]
+	if !ok {
+		return Start{}, false
+	}
+	return r.Starts[i], true
+}
+
+// IncompleteFuncs returns the reached functions whose control flow is not fully known.
+func (r *Reach) IncompleteFuncs() []int32 {
+	var out []int32
+	for _, f := range r.order {
+		if _, fn := r.G.fn(f); fn.Flags&summary.Incomplete != 0 {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// Started returns what runs at start without being called by code that names it: constructors, destructors, resolvers.
+func (g *Graph) Started() []Start {
+	var out []Start
+	for f := range g.parent {
+		if g.live.has(int32(f)) && g.parent[f].From == -1 && g.parent[f].Kind == Root {
+			_, fn := g.fn(int32(f))
+			out = append(out, Start{Func: int32(f), Why: "run by the loader or libc", Site: fn.Entry})
+		}
+	}
+	return out
+}
+
+// Callees calls visit for the functions that a call of module mi reaches without a guess, through PLT stubs.
+func (g *Graph) Callees(mi int, c *summary.Call, visit func(int32)) {
+	g.callTargets(mi, g.P.Modules[mi], c, visit)
+}

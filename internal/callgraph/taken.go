@@ -1,0 +1,383 @@
+package callgraph
+
+import (
+	"slices"
+	"sort"
+	"strings"
+
+	"syspart/internal/link"
+	"syspart/internal/summary"
+)
+
+const (
+	dfBindNow  = 0x8 // DF_BIND_NOW in DT_FLAGS
+	df1Now     = 0x1 // DF_1_NOW in DT_FLAGS_1
+	nearObject = 128 // bytes outside an object at which a reference counts for it too
+	sttFunc    = 2
+	sttIFunc   = 10
+)
+
+// prepare sets up the modules' states.
+func (g *Graph) prepare() {
+	g.mods = make([]modState, len(g.P.Modules))
+	for i, m := range g.P.Modules {
+		st := &g.mods[i]
+		st.m = m
+		st.symFuncs = map[uint32][]int32{}
+		st.ptrLive = newBitset(len(m.Ptrs))
+		st.regions = regions(m)
+		st.regLive = newBitset(len(st.regions) + 1)
+		st.libc = len(m.Dyn.Needed) == 0 && i != 0 || i == g.P.Interp
+		for k := range m.Dyn.Symbols {
+			s := &m.Dyn.Symbols[k]
+			switch strings.TrimLeft(s.Name, "_") {
+			case "libc_start_main":
+				if !s.Undefined {
+					st.libc = true
+				}
+			case "dlsym", "dlvsym":
+				st.dlsym = st.dlsym || s.Undefined
+			}
+		}
+		if len(m.Strs) > 0 {
+			st.strs = make(map[uint64]int, len(m.Strs))
+			for k := range m.Strs {
+				st.strs[m.Strs[k].Addr] = k
+			}
+		}
+		if m.Dyn.Flags&dfBindNow == 0 && m.Dyn.Flags1&df1Now == 0 {
+			for k := range m.Ptrs {
+				if m.Ptrs[k].Kind == summary.PtrPLT {
+					st.lazyStubs = true
+					break
+				}
+			}
+		}
+	}
+}
+
+// regions returns the boundaries between what can be told apart in a module's data: segments, sections, sized symbols
+// and RELRO.
+func regions(m *link.Module) []uint64 {
+	var b []uint64
+	for _, s := range m.Segments {
+		b = append(b, s.Start, s.End)
+	}
+	for _, s := range m.Sections {
+		b = append(b, s.Start, s.End)
+	}
+	for _, o := range m.Objs {
+		b = append(b, o.Start, o.End)
+	}
+	if m.TLS.End > m.TLS.Start {
+		b = append(b, m.TLS.Start)
+	}
+	slices.Sort(b)
+	b = slices.Compact(b)
+	// A section's or segment's end inside an object would cut it; objects are contiguous by definition, so drop those.
+	n := 0
+	for _, x := range b {
+		if o := objectAt(m, x); o != nil && x > o.Start && x < o.End {
+			continue
+		}
+		b[n] = x
+		n++
+	}
+	return b[:n]
+}
+
+func objectAt(m *link.Module, va uint64) *summary.Obj {
+	i := sort.Search(len(m.Objs), func(i int) bool { return m.Objs[i].End > va })
+	if i < len(m.Objs) && m.Objs[i].Start <= va {
+		return &m.Objs[i]
+	}
+	return nil
+}
+
+// region returns the index of the region that va lies in, -1 if none.
+func (st *modState) region(va uint64) int {
+	return sort.Search(len(st.regions), func(i int) bool { return st.regions[i] > va }) - 1
+}
+
+// take notes that f's address exists.
+func (g *Graph) take(f int32, e Evidence) {
+	if g.taken[f].Kind != NotTaken {
+		return
+	}
+	g.taken[f] = e
+	g.list = append(g.list, f)
+	if g.indirect {
+		g.enliven(Edge{Site: g.firstSite.Site, From: g.firstSite.From, To: f, Kind: TakenCall})
+	}
+}
+
+func (g *Graph) enliven(e Edge) {
+	if g.live.set(e.To) {
+		g.parent[e.To] = e
+		g.queue = append(g.queue, e.To)
+	}
+}
+
+// fixpoint finds live and address-taken functions together.
+func (g *Graph) fixpoint() {
+	p := g.P
+	for mi := range p.Modules {
+		g.roots(mi)
+	}
+	if g.Level == LevelA {
+		for mi := range p.Modules {
+			g.takeAll(mi)
+		}
+	}
+	for _, c := range p.Copies() {
+		if g.Level == LevelB {
+			g.markRange(c.Source, c.Value, c.Value+max(c.Size, c.SrcSize), -1)
+		}
+	}
+	for len(g.queue) > 0 {
+		f := g.queue[0]
+		g.queue = g.queue[1:]
+		g.visitLive(f)
+	}
+	g.queue = nil
+}
+
+// roots are what runs without being called by code: entries, constructors and destructors, resolvers, personality
+// routines, and the vDSO's functions.
+func (g *Graph) roots(mi int) {
+	p := g.P
+	m := p.Modules[mi]
+	start := func(va uint64) {
+		if f := p.Func(mi, va); f >= 0 {
+			g.enliven(Edge{Site: va, From: -1, To: int32(f), Kind: Root})
+		}
+	}
+	if (mi == 0 || mi == p.Interp) && m.Entry != 0 {
+		start(m.Entry)
+	}
+	for i := range m.Always {
+		a := &m.Always[i]
+		for _, f := range g.pointees(mi, a) {
+			g.take(f, Evidence{Module: int32(mi), Func: -1, Place: a.Slot, Kind: TakenStart})
+			g.enliven(Edge{Site: a.Slot, From: -1, To: f, Kind: Root})
+		}
+	}
+	for i := range m.Ptrs {
+		q := &m.Ptrs[i]
+		switch q.Kind {
+		case summary.PtrIFunc:
+			start(q.Target)
+		case summary.PtrSym, summary.PtrPLT:
+			if q.Sym == 0 {
+				continue
+			}
+			for _, t := range p.Lookup(mi, q.Sym) {
+				if t.IFunc {
+					if f := p.Func(t.Module, t.Value); f >= 0 {
+						g.enliven(Edge{Site: q.Slot, From: -1, To: int32(f), Kind: Root})
+					}
+				}
+			}
+		}
+	}
+	if mi == p.VDSO {
+		for _, t := range p.VDSOFuncs() {
+			if f := p.Func(t.Module, t.Value); f >= 0 {
+				g.take(int32(f), Evidence{Module: int32(mi), Func: -1, Place: t.Value, Kind: TakenVDSO})
+			}
+		}
+	}
+	if g.Level == LevelB && m.TLS.End > m.TLS.Start {
+		g.markRange(mi, m.TLS.Start, m.TLS.End, -1)
+	}
+}
+
+// takeAll is level a: every pointer counts.
+func (g *Graph) takeAll(mi int) {
+	m := g.P.Modules[mi]
+	for i := range m.Funcs {
+		f := &m.Funcs[i]
+		for _, t := range m.Takes[f.Takes[0]:f.Takes[1]] {
+			if x := g.P.Func(mi, t.Target); x >= 0 {
+				g.take(int32(x), Evidence{Module: int32(mi), Func: int32(m.Base) + int32(i), Place: t.Site, Kind: TakenCode})
+			}
+		}
+	}
+	for i := range m.Ptrs {
+		if m.Ptrs[i].Kind != summary.PtrPLT {
+			for _, f := range g.pointees(mi, &m.Ptrs[i]) {
+				g.take(f, Evidence{Module: int32(mi), Func: -1, Place: m.Ptrs[i].Slot, Kind: TakenData})
+			}
+		}
+	}
+	for i := range m.Strs {
+		g.lookup(mi, i, -1)
+	}
+}
+
+// pointees returns the functions that a pointer in data denotes.
+func (g *Graph) pointees(mi int, q *summary.Ptr) []int32 {
+	switch q.Kind {
+	case summary.PtrRelative, summary.PtrWord:
+		if f := g.P.Func(mi, q.Target); f >= 0 {
+			return []int32{int32(f)}
+		}
+	case summary.PtrIFunc:
+		return g.resolved(mi, q.Target)
+	case summary.PtrSym:
+		if q.Sym == 0 {
+			return nil
+		}
+		var out []int32
+		for _, t := range g.P.Lookup(mi, q.Sym) {
+			if t.IFunc {
+				out = append(out, g.resolved(t.Module, t.Value)...)
+			} else if f := g.P.Func(t.Module, t.Value+uint64(q.Addend)); f >= 0 {
+				out = append(out, int32(f))
+			}
+		}
+		return out
+	}
+	return nil
+}
+
+// visitLive follows everything that a live function does.
+func (g *Graph) visitLive(f int32) {
+	mi, i := g.P.Where(int(f))
+	m := g.P.Modules[mi]
+	fn := &m.Funcs[i]
+	g.edges(f, nil, func(e Edge) {
+		switch {
+		case e.To >= 0:
+			g.enliven(e)
+		case e.Kind == LazyBinding:
+			g.lazy(e, func(e Edge) { g.enliven(e) })
+		default:
+			g.anyTaken(e)
+		}
+	})
+	if g.Level != LevelB {
+		return
+	}
+	for _, t := range m.Takes[fn.Takes[0]:fn.Takes[1]] {
+		if x := g.P.Func(mi, t.Target); x >= 0 {
+			g.take(int32(x), Evidence{Module: int32(mi), Func: f, Place: t.Site, Kind: TakenCode})
+		}
+	}
+	for k := fn.Refs[0]; k < fn.Refs[1]; k++ {
+		r := &m.Refs[k]
+		if r.Size == 0 {
+			g.address(mi, r.Addr, f)
+		} else {
+			g.markRange(mi, r.Addr, r.Addr+uint64(r.Size), f)
+		}
+	}
+}
+
+// anyTaken notes the first live indirect call: from there every address-taken function is live.
+func (g *Graph) anyTaken(e Edge) {
+	if g.indirect {
+		return
+	}
+	g.indirect = true
+	g.firstSite = e
+	for _, t := range g.list {
+		g.enliven(Edge{Site: e.Site, From: e.From, To: t, Kind: e.Kind})
+	}
+}
+
+// lazy calls visit for the functions by which the loader binds a PLT slot on its first use (_dl_runtime_resolve): it is
+// the loader itself that takes their addresses.
+func (g *Graph) lazy(e Edge, visit func(Edge)) {
+	m := g.P.Modules[g.P.Interp]
+	for k := range m.Takes {
+		if x := g.P.Func(g.P.Interp, m.Takes[k].Target); x >= 0 {
+			visit(Edge{Site: e.Site, From: e.From, To: int32(x), Kind: LazyBinding})
+		}
+	}
+}
+
+// address notes that a live function (-1: data) has the address va of module mi: the whole object there, and one close by.
+func (g *Graph) address(mi int, va uint64, by int32) {
+	st := &g.mods[mi]
+	r := st.region(va)
+	if r >= 0 {
+		g.markRegion(mi, r, by)
+		if r+1 < len(st.regions) && st.regions[r+1]-va <= nearObject {
+			g.markRegion(mi, r+1, by)
+		}
+		if r > 0 && va-st.regions[r] <= nearObject {
+			g.markRegion(mi, r-1, by)
+		}
+	}
+	if k, ok := st.strs[va]; ok {
+		g.lookup(mi, k, by)
+	}
+}
+
+func (g *Graph) markRegion(mi, r int, by int32) {
+	st := &g.mods[mi]
+	if !st.regLive.set(int32(r)) || r+1 >= len(st.regions) {
+		return
+	}
+	g.markRange(mi, st.regions[r], st.regions[r+1], by)
+}
+
+// markRange makes the pointers in [start, end) live.
+func (g *Graph) markRange(mi int, start, end uint64, by int32) {
+	st := &g.mods[mi]
+	m := st.m
+	for i := sort.Search(len(m.Ptrs), func(i int) bool { return m.Ptrs[i].Slot+8 > start }); i < len(m.Ptrs) && m.Ptrs[i].Slot < end; i++ {
+		if !st.ptrLive.set(int32(i)) {
+			continue
+		}
+		q := &m.Ptrs[i]
+		switch q.Kind {
+		case summary.PtrPLT, summary.PtrTLS, summary.PtrCopy:
+			continue
+		}
+		fs := g.pointees(mi, q)
+		for _, f := range fs {
+			g.take(f, Evidence{Module: int32(mi), Func: by, Place: q.Slot, Kind: TakenData})
+		}
+		switch q.Kind {
+		case summary.PtrRelative, summary.PtrWord:
+			if len(fs) == 0 {
+				g.address(mi, q.Target, by)
+			}
+		case summary.PtrSym:
+			if q.Sym != 0 && len(fs) == 0 {
+				for _, t := range g.P.Lookup(mi, q.Sym) {
+					g.address(t.Module, t.Value+uint64(q.Addend), by)
+				}
+			}
+		}
+	}
+}
+
+// lookup notes that code has string k of module mi: a function of that name may be looked up with it.
+func (g *Graph) lookup(mi, k int, by int32) {
+	st := &g.mods[mi]
+	if !st.libc && !st.dlsym {
+		return
+	}
+	name := st.m.String(st.m.Strs[k].Text)
+	for _, t := range g.P.LookupName(name, "", link.ScopeAny) {
+		if st.libc && t.Module == mi {
+			continue // libc and the loader look up in other modules
+		}
+		if t.IFunc {
+			for _, f := range g.resolved(t.Module, t.Value) {
+				g.take(f, Evidence{Module: int32(mi), Func: by, Place: st.m.Strs[k].Addr, Kind: TakenName})
+			}
+			continue
+		}
+		if t.Type == sttFunc {
+			if f := g.P.Func(t.Module, t.Value); f >= 0 {
+				g.take(int32(f), Evidence{Module: int32(mi), Func: by, Place: st.m.Strs[k].Addr, Kind: TakenName})
+			}
+		} else if g.Level == LevelB {
+			g.address(t.Module, t.Value, by)
+		}
+	}
+}

@@ -1,0 +1,113 @@
+package pipeline
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"syspart/internal/callgraph"
+	"syspart/internal/link"
+	"syspart/profile"
+)
+
+// Site is an indirect call site and what it can call. Modules are file names; addresses are ELF virtual addresses in hex.
+type Site struct {
+	Module  string      `json:"module"`
+	Site    string      `json:"site"`
+	Targets [][2]string `json:"targets"` // module and offset
+	Rule    string      `json:"rule"`
+}
+
+// profiled builds the call graph of a binary with the modules of a profile, if there is one.
+func (l *loader) profiled(ctx context.Context, binary string, p *profile.Profile) (*callgraph.Graph, error) {
+	var extra []link.Extra
+	if p != nil {
+		for _, m := range p.Modules {
+			switch m.Found {
+			case profile.FoundObserved, profile.FoundGiven, profile.FoundStatic, profile.FoundHeuristic:
+				extra = append(extra, link.Extra{Path: m.Path, Found: m.Found})
+			}
+		}
+	}
+	return l.graph(ctx, binary, extra)
+}
+
+// Callgraph calls emit for every live indirect call site, module by module in address order.
+func Callgraph(ctx context.Context, binary string, p *profile.Profile, opt Options, emit func(Site) error) error {
+	l := newLoader(&opt)
+	defer l.close()
+	g, err := l.profiled(ctx, binary, p)
+	if err != nil {
+		return err
+	}
+	names := map[*int32][][2]string{} // target lists are shared; format each once
+	return g.IndirectSites(func(s callgraph.Site) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		var key *int32
+		if len(s.Targets) > 0 {
+			key = &s.Targets[0]
+		}
+		t, ok := names[key]
+		if !ok {
+			t = make([][2]string, 0, len(s.Targets))
+			sorted := slices.Clone(s.Targets)
+			slices.Sort(sorted)
+			for _, f := range sorted {
+				m, fn := g.Func(f)
+				t = append(t, [2]string{filepath.Base(modulePath(m)), hexa(fn.Entry)})
+			}
+			names[key] = t
+		}
+		return emit(Site{Module: filepath.Base(modulePath(g.P.Modules[s.Module])), Site: hexa(s.Addr), Targets: t, Rule: s.Rule})
+	})
+}
+
+// CallgraphDot writes the live functions and edges of a binary in Graphviz's language. Indirect edges go through one node
+// that stands for all address-taken functions.
+func CallgraphDot(ctx context.Context, binary string, p *profile.Profile, opt Options, w io.Writer) error {
+	l := newLoader(&opt)
+	defer l.close()
+	g, err := l.profiled(ctx, binary, p)
+	if err != nil {
+		return err
+	}
+	b := bufio.NewWriter(w)
+	id := func(f int32) string {
+		m, _ := g.Func(f)
+		return fmt.Sprintf("%q", filepath.Base(modulePath(m))+":"+g.Name(f))
+	}
+	fmt.Fprintln(b, "digraph calls {")
+	fmt.Fprintln(b, "\tnode [shape=box]")
+	fmt.Fprintln(b, "\t\"address-taken\" [shape=diamond]")
+	for f := int32(0); int(f) < g.P.Funcs(); f++ {
+		if !g.Live(f) {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		var lines []string
+		g.Edges(f, func(e callgraph.Edge) {
+			to := "\"address-taken\""
+			if e.To >= 0 {
+				to = id(e.To)
+			}
+			lines = append(lines, fmt.Sprintf("\t%s -> %s [label=%q]\n", id(f), to, e.Kind.String()))
+		})
+		slices.Sort(lines)
+		b.WriteString(strings.Join(slices.Compact(lines), ""))
+	}
+	taken := slices.Clone(g.Taken())
+	slices.Sort(taken)
+	for _, f := range taken {
+		fmt.Fprintf(b, "\t\"address-taken\" -> %s [label=%q]\n", id(f), g.Evidence(f).Kind.String())
+	}
+	fmt.Fprintln(b, "}")
+	return b.Flush()
+}

@@ -1,0 +1,146 @@
+package pipeline
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"sync/atomic"
+
+	"syspart/internal/callgraph"
+	"syspart/internal/image"
+	"syspart/internal/link"
+	"syspart/internal/store"
+	"syspart/internal/summary"
+	"syspart/profile"
+)
+
+// Options are what all stages share.
+type Options struct {
+	Root     string          // file system that the binary lives in; "" for the running system
+	Level    callgraph.Level // zero value: the best there is
+	CacheDir string          // "" for the user's cache directory
+	NoCache  bool
+	Modules  []string // files loaded later, given by the user
+	Exec     []string // programs executed, given by the user
+	Progress func(stage string, done, total int)
+}
+
+func (o *Options) progress(stage string, done, total int) {
+	if o.Progress != nil {
+		o.Progress(stage, done, total)
+	}
+}
+
+// maxFile bounds the files that are read: no server's module is larger.
+const maxFile = 1 << 30
+
+// loader summarises files through the cache.
+type loader struct {
+	opt   *Options
+	cache *store.Store // nil: none
+	done  atomic.Int32
+}
+
+func newLoader(opt *Options) *loader {
+	l := &loader{opt: opt}
+	if !opt.NoCache {
+		// A cache that cannot be used is as good as none.
+		if s, err := store.Open(opt.CacheDir); err == nil {
+			l.cache = s
+		}
+	}
+	return l
+}
+
+func (l *loader) close() {
+	if l.cache != nil {
+		l.cache.Close()
+	}
+}
+
+// summarize returns the summary of a file or, if data is not nil, of an image in memory.
+func (l *loader) summarize(path string, data []byte) (*summary.Module, error) {
+	if data == nil {
+		fi, err := os.Stat(path)
+		if err != nil {
+			return nil, err
+		}
+		if !fi.Mode().IsRegular() {
+			return nil, fmt.Errorf("%s: not a regular file: %w", path, image.ErrNotELF)
+		}
+		if fi.Size() > maxFile {
+			return nil, fmt.Errorf("%s: larger than %d bytes: %w", path, maxFile, image.ErrFormat)
+		}
+		if data, err = os.ReadFile(path); err != nil {
+			return nil, err
+		}
+	}
+	sum := sha256.Sum256(data)
+	key := store.Key("summary", summary.Version, hex.EncodeToString(sum[:]))
+	if l.cache != nil {
+		if b, ok := l.cache.Get(key); ok {
+			if m, err := summary.Decode(b); err == nil && m.SHA256 == sum {
+				l.opt.progress("analysed", int(l.done.Add(1)), 0)
+				return m, nil
+			}
+		}
+	}
+	f, err := image.Parse(path, data)
+	if err != nil {
+		return nil, err
+	}
+	m, err := summary.Build(f)
+	if err != nil {
+		return nil, err
+	}
+	if l.cache != nil {
+		// A full disk costs time, not the result.
+		_ = l.cache.Put(key, m.Encode())
+	}
+	l.opt.progress("analysed", int(l.done.Add(1)), 0)
+	return m, nil
+}
+
+// load links the program of a binary with modules loaded later.
+func (l *loader) load(ctx context.Context, binary string, extra []link.Extra) (*link.Program, error) {
+	for _, m := range l.opt.Modules {
+		extra = append(extra, link.Extra{Path: m, Found: profile.FoundGiven})
+	}
+	return link.Load(ctx, binary, link.Options{Root: l.opt.Root, Modules: extra, Summarize: l.summarize})
+}
+
+// graph loads a binary and builds its call graph.
+func (l *loader) graph(ctx context.Context, binary string, extra []link.Extra) (*callgraph.Graph, error) {
+	p, err := l.load(ctx, binary, extra)
+	if err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	l.opt.progress("call graph", 0, 0)
+	return callgraph.New(p, l.opt.Level), nil
+}
+
+// modules lists a program's modules as a profile does.
+func modules(p *link.Program) []profile.Module {
+	out := make([]profile.Module, 0, len(p.Modules))
+	for i, m := range p.Modules {
+		found := m.Found
+		if i == 0 {
+			continue // the program itself has its own place
+		}
+		out = append(out, profile.Module{Path: modulePath(m), SHA256: hex.EncodeToString(m.SHA256[:]), BuildID: m.BuildID, Found: found})
+	}
+	return out
+}
+
+// modulePath is a module's path as the kernel shows it in /proc/PID/maps.
+func modulePath(m *link.Module) string {
+	if m.Real != "" {
+		return m.Real
+	}
+	return m.Path
+}

@@ -1,0 +1,83 @@
+package pipeline
+
+import (
+	"context"
+	"encoding/hex"
+
+	"syspart/internal/enforce"
+	"syspart/internal/filter"
+	"syspart/internal/image"
+	"syspart/internal/link"
+	"syspart/internal/phase"
+	"syspart/profile"
+)
+
+// Plan checks that a profile fits the binaries as they are now (the error is a *profile.ModuleChangedError if one
+// changed) and returns what enforcement needs: per kind the loop, the stack below it, and the filter.
+func Plan(ctx context.Context, p *profile.Profile, action filter.Action, opt Options) (*enforce.Plan, error) {
+	if err := p.Verify(Identify); err != nil {
+		return nil, err
+	}
+	l := newLoader(&opt)
+	defer l.close()
+	// Loops and stacks need the modules alone; the sets are the profile's.
+	prog, err := l.linked(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	f := phase.NewLocator(prog)
+	plan := &enforce.Plan{Program: p.Program.Path, BuildID: p.Program.BuildID, Action: action,
+		Modules: []enforce.PlanModule{{Path: p.Program.Path, BuildID: p.Program.BuildID, SHA256: p.Program.SHA256}}}
+	for _, m := range p.Modules {
+		pm := enforce.PlanModule{Path: m.Path, BuildID: m.BuildID, SHA256: m.SHA256}
+		if m.Found == profile.FoundVDSO {
+			pm.SHA256 = ""
+		}
+		plan.Modules = append(plan.Modules, pm)
+	}
+	for i := range p.Threads {
+		t := &p.Threads[i]
+		k, err := kindOf(f, t)
+		if err != nil {
+			return nil, err
+		}
+		allow := set(t.Serving.Own).Union(set(t.Serving.Exec)).Union(set(t.Serving.Enforcer))
+		ek := enforce.Kind{Name: t.Kind, Role: t.Role, Module: t.Transition.Module, Loop: f.Ranges(k), Bottom: t.Transition.Bottom, Allow: allow}
+		for _, fr := range k.Below {
+			ek.Stack = append(ek.Stack, enforce.Frame{Module: fr.Module, PC: fr.PC})
+		}
+		plan.Kinds = append(plan.Kinds, ek)
+	}
+	if err := plan.Compile(); err != nil {
+		return nil, err
+	}
+	return plan, nil
+}
+
+func (l *loader) linked(ctx context.Context, p *profile.Profile) (*link.Program, error) {
+	var extra []link.Extra
+	for _, m := range p.Modules {
+		switch m.Found {
+		case profile.FoundObserved, profile.FoundGiven, profile.FoundStatic, profile.FoundHeuristic:
+			extra = append(extra, link.Extra{Path: m.Path, Found: m.Found})
+		}
+	}
+	return l.load(ctx, p.Program.Path, extra)
+}
+
+// Identify returns SHA-256 and build-id of the file that a path of a profile means now.
+func Identify(path string) (sha256, buildID string, err error) {
+	var f *image.File
+	if path == "[vdso]" {
+		data, err := link.ReadVDSO()
+		if err != nil {
+			return "", "", err
+		}
+		if f, err = image.Parse(path, data); err != nil {
+			return "", "", err
+		}
+	} else if f, err = image.Open(path); err != nil {
+		return "", "", err
+	}
+	return hex.EncodeToString(f.SHA256[:]), f.BuildID, nil
+}

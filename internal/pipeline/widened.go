@@ -1,0 +1,92 @@
+package pipeline
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"syspart/internal/callgraph"
+	"syspart/internal/link"
+	"syspart/profile"
+)
+
+// widened collects the places where walks had to widen, each once.
+type widened struct {
+	g    *callgraph.Graph
+	seen map[profile.Unresolved]bool
+	list []profile.Unresolved
+}
+
+func newWidened(g *callgraph.Graph) *widened {
+	return &widened{g: g, seen: map[profile.Unresolved]bool{}, list: []profile.Unresolved{}}
+}
+
+func (w *widened) put(u profile.Unresolved) {
+	if !w.seen[u] {
+		w.seen[u] = true
+		w.list = append(w.list, u)
+		slices.SortFunc(w.list, func(a, b profile.Unresolved) int {
+			return strings.Compare(a.What+"\x00"+a.Module+"\x00"+a.Offset+"\x00"+a.Effect, b.What+"\x00"+b.Module+"\x00"+b.Offset+"\x00"+b.Effect)
+		})
+	}
+}
+
+func (w *widened) add(r *callgraph.Reach) {
+	for _, u := range r.Unknown {
+		m, _ := w.g.Func(u.Func)
+		why := u.Why
+		if len(u.Via) > 0 {
+			c := u.Via[len(u.Via)-1]
+			cm, _ := w.g.Func(c.Func)
+			why += fmt.Sprintf(" (passed on by %s at %s+%#x)", w.g.Name(c.Func), modulePath(cm), cm.Calls[c.Call].Site)
+		}
+		w.put(profile.Unresolved{What: "syscall number", Module: modulePath(m), Offset: hexa(u.Site), Function: w.g.Name(u.Func),
+			Effect: "every call is open: the number is " + why})
+	}
+	for _, f := range r.IncompleteFuncs() {
+		m, fn := w.g.Func(f)
+		w.put(profile.Unresolved{What: "code", Module: modulePath(m), Offset: hexa(fn.Entry), Function: w.g.Name(f),
+			Effect: "calls every address-taken function: " + m.String(fn.Incomplete)})
+	}
+	for _, s := range r.Foreign() {
+		m, _ := w.g.Func(s.Func)
+		w.put(profile.Unresolved{What: "foreign syscall", Module: modulePath(m), Offset: hexa(s.Site), Function: w.g.Name(s.Func),
+			Effect: "a call through " + s.Why + " is denied: it uses another table of numbers"})
+	}
+	for _, s := range r.Loads() {
+		m, _ := w.g.Func(s.Func)
+		w.put(profile.Unresolved{What: s.Why, Module: modulePath(m), Offset: hexa(s.Site), Function: w.g.Name(s.Func), Effect: effectOf[s.Why]})
+	}
+}
+
+var effectOf = map[string]string{
+	"dlopen": "only modules that are needed, observed or given are analysed; others loaded here are not allowed for",
+	"execve": "programs executed here are allowed for only if they were observed or given",
+	"dlsym":  "functions with a name that is found in the module count as address-taken",
+}
+
+func hexa(v uint64) string { return fmt.Sprintf("%#x", v) }
+
+// assumptions lists what the result rests on.
+func assumptions(g *callgraph.Graph) []string {
+	a := []string{
+		"code follows the System V psABI: callees keep rbx, rbp, r12-r15 and the stack pointer, and do not write their callers' frames except through addresses passed to them",
+		"code is not changed at run time, and none is made at run time",
+		"pointers to code are not computed otherwise than by relocations, address-making instructions, tables of the compiler and names looked up",
+		"data objects end where their symbols or sections say; a pointer is moved at most 128 bytes outside of its object",
+		"numbers of system calls that pass through a variable are those that code is seen to store in it",
+	}
+	a = append(a, g.P.Assumptions()...)
+	slices.Sort(a)
+	return a
+}
+
+// moduleOf finds a module by the path that profiles use.
+func moduleOf(p *link.Program, path string) int {
+	for i, m := range p.Modules {
+		if modulePath(m) == path || m.Path == path {
+			return i
+		}
+	}
+	return -1
+}

@@ -1,0 +1,319 @@
+package value
+
+import (
+	"syspart/internal/cfg"
+	"syspart/internal/decode"
+)
+
+// Memory says what lies at constant addresses of the file.
+type Memory interface {
+	// At returns the value of size bytes (1, 2, 4, 8) at addr if they never change: read-only data, and pointers that
+	// the loader writes before it makes them read-only. The second result is false where that is not so.
+	At(addr uint64, size int) (Expr, bool)
+}
+
+// Analysis is the reusable state of the interpretation of one function after another; one goroutine has one.
+type Analysis struct {
+	T     Table
+	Mem   Memory
+	Fixed bool // the file has a fixed address: 32-bit values may be addresses
+
+	f     *cfg.Func
+	in    []State
+	tmp   []Slot
+	cur   State
+	order []int32
+	dirty []bool
+	rank  []int32
+	stack []int32
+}
+
+// Run computes the state at the start of every block of f. Results of calls are Result expressions whose A is the index
+// of the call instruction in f.Insts.
+func (a *Analysis) Run(f *cfg.Func) {
+	a.f = f
+	a.T.Reset()
+	n := len(f.Blocks)
+	for len(a.in) < n {
+		a.in = append(a.in, State{})
+	}
+	a.in = a.in[:n]
+	for i := range a.in {
+		a.in[i].live = false
+		a.in[i].joins = 0
+		a.in[i].Slots = a.in[i].Slots[:0]
+	}
+	if n == 0 {
+		return
+	}
+	a.postorder()
+	entry := &a.cur
+	a.entry(entry)
+	a.join(&a.in[f.Start], entry)
+	for _, p := range f.Pads {
+		a.pad(entry)
+		a.join(&a.in[p], entry)
+	}
+	for changed := true; changed; {
+		changed = false
+		for _, b := range a.order {
+			if !a.dirty[b] || !a.in[b].live {
+				continue
+			}
+			a.dirty[b] = false
+			s := &a.cur
+			s.copyFrom(&a.in[b])
+			blk := &f.Blocks[b]
+			for i := blk.First; i < blk.Last; i++ {
+				a.step(s, &f.Insts[i], i)
+			}
+			s.live = true
+			for _, t := range blk.Succs {
+				if a.join(&a.in[t], s) {
+					a.dirty[t] = true
+					if a.rank[t] <= a.rank[b] {
+						changed = true
+					}
+				}
+			}
+		}
+	}
+}
+
+func (a *Analysis) postorder() {
+	f := a.f
+	n := len(f.Blocks)
+	a.dirty = resize(a.dirty, n)
+	a.rank = resize(a.rank, n)
+	for i := range a.dirty {
+		a.dirty[i] = true
+		a.rank[i] = -1
+	}
+	a.order = a.order[:0]
+	next := make([]int32, n)
+	visit := func(root int32) {
+		if a.rank[root] != -1 {
+			return
+		}
+		a.rank[root] = -2
+		a.stack = append(a.stack[:0], root)
+		for len(a.stack) > 0 {
+			b := a.stack[len(a.stack)-1]
+			su := f.Blocks[b].Succs
+			if int(next[b]) < len(su) {
+				t := su[next[b]]
+				next[b]++
+				if a.rank[t] == -1 {
+					a.rank[t] = -2
+					a.stack = append(a.stack, t)
+				}
+				continue
+			}
+			a.stack = a.stack[:len(a.stack)-1]
+			a.order = append(a.order, b)
+		}
+	}
+	for _, p := range f.Pads {
+		visit(p)
+	}
+	visit(f.Start)
+	for i, j := 0, len(a.order)-1; i < j; i, j = i+1, j-1 {
+		a.order[i], a.order[j] = a.order[j], a.order[i]
+	}
+	for i, b := range a.order {
+		a.rank[b] = int32(i)
+	}
+}
+
+func resize[T any](s []T, n int) []T {
+	if cap(s) < n {
+		return make([]T, n)
+	}
+	return s[:n]
+}
+
+func (a *Analysis) entry(s *State) {
+	*s = State{Slots: s.Slots[:0], live: true}
+	for k, r := range argRegs {
+		s.Reg[r] = a.T.Intern(Expr{Kind: Param, A: int32(k)})
+	}
+	s.Reg[decode.RSP] = a.T.Intern(Expr{Kind: Stack})
+}
+
+// pad is the state where the unwinder lands: only the frame's contents survive, and we do not know where it is.
+func (a *Analysis) pad(s *State) {
+	*s = State{Slots: s.Slots[:0], live: true, Escaped: true, ArgsLost: true}
+}
+
+// Replay goes over all reachable blocks again, in address order, and calls visit with the state before each instruction.
+func (a *Analysis) Replay(visit func(block int32, inst int32, i *decode.Inst, s *State)) {
+	s := &a.cur
+	for b := range a.f.Blocks {
+		if !a.in[b].live {
+			continue
+		}
+		s.copyFrom(&a.in[b])
+		blk := &a.f.Blocks[b]
+		for i := blk.First; i < blk.Last; i++ {
+			in := &a.f.Insts[i]
+			visit(int32(b), i, in, s)
+			a.step(s, in, i)
+		}
+	}
+}
+
+// Reached reports whether control can come to block b.
+func (a *Analysis) Reached(b int32) bool { return a.in[b].live }
+
+// Address is the value of the address of the memory operand of i.
+func (a *Analysis) Address(s *State, i *decode.Inst) Val {
+	if i.Flags&decode.HasMem == 0 {
+		return 0
+	}
+	var v Val
+	switch {
+	case i.Seg == 1:
+		v = a.T.Intern(Expr{Kind: TLSBase})
+		if i.Base != decode.NoReg && i.Base != decode.RIP {
+			v = a.T.Add(v, s.Reg[i.Base])
+		}
+		v = a.T.Shift(v, i.Disp)
+	case i.Seg != 0:
+		return 0
+	case i.Base == decode.RIP:
+		v = a.T.Intern(Expr{Kind: Addr, Off: i.Disp})
+	case i.Base == decode.NoReg:
+		if i.Index != decode.NoReg && i.Disp == 0 && i.Scale == 1 {
+			return s.Reg[i.Index]
+		}
+		v = a.T.Intern(Expr{Kind: Addr, Off: i.Disp})
+	default:
+		v = a.T.Shift(s.Reg[i.Base], i.Disp)
+	}
+	if i.Index != decode.NoReg {
+		x := s.Reg[i.Index]
+		if e, ok := a.T.One(x); ok && e.Kind == Const {
+			v = a.T.Shift(v, e.Off*int64(i.Scale))
+		} else if i.Scale == 1 {
+			v = a.T.Add(v, x)
+		} else {
+			v = a.T.Anywhere(v)
+		}
+	}
+	return v
+}
+
+// Load is the value of size bytes at address v.
+func (a *Analysis) Load(s *State, v Val, size uint8, signed bool) Val {
+	if v == 0 {
+		return 0
+	}
+	sz := size
+	if signed {
+		sz |= SignBit
+	}
+	if v > 0 {
+		return a.load1(s, a.T.Exprs[v], int32(v), size, sz)
+	}
+	var l [2 * maxConst]int32
+	n := copy(l[:], a.T.Set(v))
+	r := Val(-1 << 31)
+	for k := 0; k < n; k++ {
+		x := a.load1(s, a.T.Exprs[l[k]], l[k], size, sz)
+		if k == 0 {
+			r = x
+		} else {
+			r = a.T.Join(r, x)
+		}
+	}
+	return r
+}
+
+func (a *Analysis) load1(s *State, e Expr, idx int32, size, sz uint8) Val {
+	switch {
+	case e.Kind == Stack && !e.Any && e.Off > -1<<20 && e.Off < 1<<20 && (size == 4 || size == 8):
+		return a.Slot(s, int32(e.Off), size)
+	case e.Kind == Stack:
+		return 0
+	case e.Kind == Addr && !e.Any && a.Mem != nil:
+		if x, ok := a.Mem.At(uint64(e.Off), int(size)); ok {
+			if x.Kind == Const {
+				x.Off = extend(x.Off, size, sz&SignBit != 0)
+			}
+			return a.T.Intern(x)
+		}
+	}
+	return a.T.Load(Val(idx), sz)
+}
+
+func extend(v int64, size uint8, signed bool) int64 {
+	switch size {
+	case 1:
+		if signed {
+			return int64(int8(v))
+		}
+		return int64(uint8(v))
+	case 2:
+		if signed {
+			return int64(int16(v))
+		}
+		return int64(uint16(v))
+	case 4:
+		if signed {
+			return int64(int32(v))
+		}
+		return int64(uint32(v))
+	}
+	return v
+}
+
+// Operand is the value of an operand of i, size bytes wide.
+func (a *Analysis) Operand(s *State, i *decode.Inst, arg decode.Arg, size uint8) Val {
+	switch arg.Kind {
+	case decode.ArgImm:
+		return a.T.Const(i.Imm)
+	case decode.ArgReg:
+		v := s.Reg[arg.Reg&15]
+		if size < 4 {
+			return a.narrow(v, size, false)
+		}
+		return a.cut(v, size)
+	case decode.ArgMem:
+		return a.Load(s, a.Address(s, i), size, false)
+	}
+	return 0
+}
+
+// cut is v as 4 or 8 bytes.
+func (a *Analysis) cut(v Val, size uint8) Val {
+	if size != 4 || v == 0 {
+		return v
+	}
+	return a.T.mapSet(v, func(e Expr) Expr {
+		switch e.Kind {
+		case Const:
+			e.Off = int64(uint32(e.Off))
+		case Addr:
+			if !a.Fixed {
+				return Expr{}
+			}
+		case Stack, Sym, TLSBase:
+			return Expr{}
+		}
+		return e
+	})
+}
+
+// narrow is v cut to 1 or 2 bytes and extended: known for numbers only.
+func (a *Analysis) narrow(v Val, size uint8, signed bool) Val {
+	if v == 0 {
+		return 0
+	}
+	return a.T.mapSet(v, func(e Expr) Expr {
+		if e.Kind != Const {
+			return Expr{}
+		}
+		e.Off = extend(e.Off, size, signed)
+		return e
+	})
+}

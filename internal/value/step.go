@@ -1,0 +1,306 @@
+package value
+
+import "syspart/internal/decode"
+
+// set writes v into the destination register r, size bytes wide.
+func (a *Analysis) set(s *State, r decode.Reg, size uint8, v Val) {
+	switch {
+	case size >= 8:
+		s.Reg[r&15] = v
+	case size == 4:
+		s.Reg[r&15] = a.cut(v, 4)
+	default:
+		s.Reg[r&15] = 0
+	}
+	if r != decode.RSP && r != decode.RBP {
+		a.escape(s, v)
+	}
+}
+
+// escape notes that v, if it is an address in the frame, is where unknown code may find it.
+func (a *Analysis) escape(s *State, v Val) {
+	if s.Escaped || v == 0 {
+		return
+	}
+	a.T.each(v, func(e Expr) {
+		if e.Kind == Stack {
+			s.Escaped = true
+		}
+	})
+}
+
+// Store writes v as size bytes (0: unknown) to address p.
+func (a *Analysis) store(s *State, p Val, size uint16, v Val) {
+	if e, ok := a.T.One(p); ok {
+		switch {
+		case e.Kind == Stack && !e.Any && e.Off > -1<<20 && e.Off < 1<<20:
+			s.setSlot(int32(e.Off), int32(size), v)
+			a.escape(s, v)
+			return
+		case e.Kind == Stack:
+			s.forget()
+			return
+		case e.Kind == Addr || e.Kind == Sym || e.Kind == TLSBase || e.Kind == Const:
+			a.escape(s, v)
+			return // not the stack
+		}
+	} else {
+		stack := false
+		a.T.each(p, func(e Expr) { stack = stack || e.Kind == Stack })
+		if stack {
+			s.forget()
+			return
+		}
+	}
+	a.escape(s, v)
+	if s.Escaped {
+		s.forget()
+	}
+}
+
+// step is the effect of one instruction.
+func (a *Analysis) step(s *State, i *decode.Inst, idx int32) {
+	if i.Flags&decode.Opaque != 0 {
+		for r := range s.Reg {
+			s.Reg[r] = 0
+		}
+		s.forget()
+		return
+	}
+	switch i.Op {
+	case decode.OpNop, decode.OpCmp, decode.OpTest, decode.OpJmp, decode.OpJcc, decode.OpTrap:
+		if i.Writes != 0 { // loop, jrcxz
+			a.clobber(s, i.Writes)
+		}
+		return
+	case decode.OpMov:
+		a.assign(s, i, a.Operand(s, i, i.Src, i.Size))
+		return
+	case decode.OpMovZX, decode.OpMovSX:
+		a.assign(s, i, a.extended(s, i))
+		return
+	case decode.OpLea:
+		v := a.Address(s, i)
+		if i.Flags&decode.Addr32 != 0 {
+			v = 0
+		}
+		a.assign(s, i, v)
+		return
+	case decode.OpAdd, decode.OpSub, decode.OpAnd, decode.OpOr, decode.OpXor, decode.OpShl, decode.OpShr, decode.OpInc, decode.OpDec, decode.OpImul:
+		a.arith(s, i)
+		return
+	case decode.OpPush:
+		v := a.Operand(s, i, i.Src, 8)
+		a.push(s, v)
+		return
+	case decode.OpPop:
+		v := a.pop(s)
+		if i.Dst.Kind == decode.ArgReg {
+			if i.Size >= 8 {
+				s.Reg[i.Dst.Reg&15] = v
+			} else {
+				s.Reg[i.Dst.Reg&15] = 0
+			}
+		} else if i.Dst.Kind == decode.ArgMem {
+			a.store(s, a.Address(s, i), 8, v)
+		}
+		return
+	case decode.OpLeave:
+		s.Reg[decode.RSP] = s.Reg[decode.RBP]
+		s.Reg[decode.RBP] = a.pop(s)
+		return
+	case decode.OpXchg:
+		if i.Dst.Kind == decode.ArgReg && i.Src.Kind == decode.ArgReg && i.Size >= 4 {
+			x, y := s.Reg[i.Dst.Reg&15], s.Reg[i.Src.Reg&15]
+			a.set(s, i.Dst.Reg, i.Size, y)
+			a.set(s, i.Src.Reg, i.Size, x)
+			return
+		}
+	case decode.OpCmov:
+		v := a.Operand(s, i, i.Src, i.Size)
+		if i.Dst.Kind == decode.ArgReg && i.Size >= 4 {
+			a.set(s, i.Dst.Reg, i.Size, a.T.Join(v, s.Reg[i.Dst.Reg&15]))
+			return
+		}
+	case decode.OpCall:
+		a.call(s, idx)
+		return
+	case decode.OpSyscall, decode.OpInt80, decode.OpSysenter:
+		s.Reg[decode.RAX] = 0
+		s.Reg[decode.RCX] = 0
+		s.Reg[decode.R11] = 0
+		if s.Escaped {
+			s.forget()
+		}
+		return
+	case decode.OpRet:
+		return
+	}
+	// Anything else: known by its register effects, and by whether it writes memory.
+	if i.Flags&decode.MemWrite != 0 || i.Flags&decode.HasMem != 0 && i.Dst.Kind == decode.ArgMem {
+		a.store(s, a.Address(s, i), i.MemSize, 0)
+	}
+	a.clobber(s, i.Writes)
+}
+
+func (a *Analysis) clobber(s *State, w decode.RegSet) {
+	for r := decode.RAX; r <= decode.R15; r++ {
+		if w.Has(r) {
+			s.Reg[r] = 0
+		}
+	}
+}
+
+// assign writes v to the destination of i.
+func (a *Analysis) assign(s *State, i *decode.Inst, v Val) {
+	switch i.Dst.Kind {
+	case decode.ArgReg:
+		a.set(s, i.Dst.Reg, i.Size, v)
+	case decode.ArgMem:
+		if i.Size < 4 {
+			v = 0
+		}
+		sz := i.MemSize
+		if sz == 0 {
+			sz = uint16(i.Size)
+		}
+		a.store(s, a.Address(s, i), sz, v)
+	default:
+		a.clobber(s, i.Writes)
+	}
+}
+
+func (a *Analysis) extended(s *State, i *decode.Inst) Val {
+	signed := i.Op == decode.OpMovSX
+	switch i.Src.Kind {
+	case decode.ArgReg:
+		v := s.Reg[i.Src.Reg&15]
+		if i.SrcSize >= 4 { // movsxd: the number's user masks it
+			return a.T.mapSet(v, func(e Expr) Expr {
+				switch e.Kind {
+				case Const:
+					e.Off = extend(e.Off, 4, signed)
+				case Addr, Stack, Sym, TLSBase:
+					return Expr{}
+				}
+				return e
+			})
+		}
+		return a.narrow(v, i.SrcSize, signed)
+	case decode.ArgMem:
+		return a.Load(s, a.Address(s, i), i.SrcSize, signed)
+	}
+	return 0
+}
+
+func (a *Analysis) arith(s *State, i *decode.Inst) {
+	size := i.Size
+	var v Val
+	if size >= 4 {
+		x := a.Operand(s, i, i.Dst, size)
+		var y Val
+		switch i.Op {
+		case decode.OpInc, decode.OpDec:
+		default:
+			y = a.Operand(s, i, i.Src, size)
+		}
+		switch i.Op {
+		case decode.OpAdd:
+			v = a.T.Add(x, y)
+		case decode.OpInc:
+			v = a.T.Shift(x, 1)
+		case decode.OpDec:
+			v = a.T.Shift(x, -1)
+		case decode.OpSub:
+			if i.Src.Kind == decode.ArgReg && i.Src == i.Dst {
+				v = a.T.Const(0)
+			} else if e, ok := a.T.One(y); ok && e.Kind == Const {
+				v = a.T.Shift(x, -e.Off)
+			} else if a.T.isAddress(x) && !a.T.isAddress(y) {
+				v = a.T.Anywhere(x)
+			}
+		case decode.OpXor:
+			if i.Src.Kind == decode.ArgReg && i.Src == i.Dst {
+				v = a.T.Const(0)
+			} else {
+				v = a.fold(x, y, func(p, q int64) int64 { return p ^ q })
+			}
+		case decode.OpAnd:
+			v = a.fold(x, y, func(p, q int64) int64 { return p & q })
+			if e, ok := a.T.One(y); v == 0 && ok && e.Kind == Const && e.Off < 0 && e.Off >= -4096 && size == 8 && a.T.isAddress(x) {
+				v = a.T.Anywhere(x) // aligned down
+			}
+		case decode.OpOr:
+			if e, ok := a.T.One(y); ok && e.Kind == Const && e.Off == -1 {
+				v = y
+			} else {
+				v = a.fold(x, y, func(p, q int64) int64 { return p | q })
+			}
+		case decode.OpShl:
+			v = a.fold(x, y, func(p, q int64) int64 { return p << uint(q&63) })
+		case decode.OpShr:
+			if size == 8 {
+				v = a.fold(x, y, func(p, q int64) int64 { return int64(uint64(p) >> uint(q&63)) })
+			} else {
+				v = a.fold(x, y, func(p, q int64) int64 { return int64(uint32(p) >> uint(q&31)) })
+			}
+		case decode.OpImul:
+			// Two and three operands: only products of numbers are followed, through the two-operand form.
+			v = 0
+		}
+	}
+	if i.Dst.Kind == decode.ArgReg && i.Writes&^(1<<i.Dst.Reg) == 0 {
+		a.set(s, i.Dst.Reg, size, v)
+		return
+	}
+	if i.Dst.Kind == decode.ArgMem {
+		a.assign(s, i, v)
+	}
+	a.clobber(s, i.Writes)
+}
+
+// fold computes f on numbers; anything else is Top.
+func (a *Analysis) fold(x, y Val, f func(p, q int64) int64) Val {
+	q, ok := a.T.One(y)
+	if !ok || q.Kind != Const || x == 0 {
+		return 0
+	}
+	return a.T.mapSet(x, func(e Expr) Expr {
+		if e.Kind != Const {
+			return Expr{}
+		}
+		e.Off = f(e.Off, q.Off)
+		return e
+	})
+}
+
+func (a *Analysis) push(s *State, v Val) {
+	sp := a.T.Shift(s.Reg[decode.RSP], -8)
+	s.Reg[decode.RSP] = sp
+	if e, ok := a.T.One(sp); ok && e.Kind == Stack && !e.Any {
+		s.setSlot(int32(e.Off), 8, v)
+		a.escape(s, v)
+		return
+	}
+	s.forget()
+}
+
+func (a *Analysis) pop(s *State) Val {
+	sp := s.Reg[decode.RSP]
+	s.Reg[decode.RSP] = a.T.Shift(sp, 8)
+	if e, ok := a.T.One(sp); ok && e.Kind == Stack && !e.Any {
+		return a.Slot(s, int32(e.Off), 8)
+	}
+	return 0
+}
+
+// call is the effect of a call that returns.
+func (a *Analysis) call(s *State, idx int32) {
+	s.Reg[decode.RAX] = a.T.Intern(Expr{Kind: Result, A: idx})
+	for _, r := range [...]decode.Reg{decode.RCX, decode.RDX, decode.RSI, decode.RDI, decode.R8, decode.R9, decode.R10, decode.R11} {
+		s.Reg[r] = 0
+	}
+	if s.Escaped {
+		s.forget()
+	}
+}
