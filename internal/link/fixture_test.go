@@ -243,6 +243,57 @@ func TestWeak(t *testing.T) {
 	}
 }
 
+// TestFilters has an auxiliary library, whose symbols come before those of the library that names it.
+func TestFilters(t *testing.T) {
+	dir := t.TempDir()
+	gcc(t, dir, "libaux.so", "int b(void) { return 2; }", "-shared", "-fPIC", "-Wl,-soname,libaux.so")
+	for _, flag := range []string{"-f", "-F"} {
+		lib := gcc(t, dir, "libb.so", "int b(void) { return 1; } int c(void) { return 1; }", "-shared", "-fPIC", "-Wl,-soname,libb.so,"+flag+",libaux.so,-rpath,"+dir)
+		exe := gcc(t, dir, "prog", "int b(void), c(void); int main(void) { return b() + c(); }", lib, "-Wl,-rpath,"+dir)
+		p := agree(t, exe, Options{})
+		if got := names(p, p.Lookup(0, symbol(t, p.Modules[0], "b", ""))); !slices.Equal(got, []string{"libaux.so"}) {
+			t.Errorf("%s: b is bound to %q", flag, got)
+		}
+	}
+}
+
+// TestNoDefaultDirectories: DF_1_NODEFLIB.
+func TestNoDefaultDirectories(t *testing.T) {
+	dir := t.TempDir()
+	exe := gcc(t, dir, "prog", "int main(void) { return 0; }", "-Wl,-z,nodefaultlib")
+	_, err := Load(t.Context(), exe, Options{Summarize: summarize})
+	var missing *MissingError
+	if !errors.As(err, &missing) || missing.Library != "libc.so.6" {
+		t.Errorf("got %v", err)
+	}
+	if err := exec.Command(exe).Run(); err == nil {
+		t.Error("the loader finds it")
+	}
+}
+
+func TestTokens(t *testing.T) {
+	s := &searcher{lib: "lib/x", platform: "p"}
+	s.exe = &Module{Real: "/real/exe", name: "/name/exe"}
+	lib := &Module{Real: "/real/lib", name: "/name/../lib", loader: s.exe}
+	for _, test := range []struct {
+		text, exe, lib string
+	}{
+		{"$ORIGIN/a", "/real/a", "/name/../a"},
+		{"${ORIGIN}a", "/reala", "/name/..a"},
+		{"$ORIGINa", "/reala", "/name/..a"},
+		{"$ORIGINA/$ORIGIN_/${ORIGIN", "$ORIGINA/$ORIGIN_/${ORIGIN", "$ORIGINA/$ORIGIN_/${ORIGIN"},
+		{"/$LIB/${PLATFORM}/$PLATFORM$LIB", "/lib/x/p/plib/x", "/lib/x/p/plib/x"},
+		{"$", "$", "$"},
+	} {
+		if got := s.tokens(test.text, s.exe); got != test.exe {
+			t.Errorf("%s: executable: %s, want %s", test.text, got, test.exe)
+		}
+		if got := s.tokens(test.text, lib); got != test.lib {
+			t.Errorf("%s: library: %s, want %s", test.text, got, test.lib)
+		}
+	}
+}
+
 // TestFixedAddress has an executable with a copy relocation and a canonical PLT entry.
 func TestFixedAddress(t *testing.T) {
 	dir := t.TempDir()

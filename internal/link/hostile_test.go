@@ -107,8 +107,14 @@ func TestBadExecutables(t *testing.T) {
 func TestManyModules(t *testing.T) {
 	dir := t.TempDir()
 	exe := gcc(t, dir, "prog", "int main(void) { return 0; }")
+	once := cachingSummarize()
 	endless := func(path string, data []byte) (*summary.Module, error) {
-		m, err := summarize(exe, nil)
+		known, err := once(exe, nil)
+		if err != nil {
+			return nil, err
+		}
+		m := new(summary.Module)
+		*m = *known
 		if base := filepath.Base(path); err == nil && base != "ld-linux-x86-64.so.2" {
 			var n int
 			if _, err := fmt.Sscanf(base, "l%d", &n); err == nil {

@@ -149,3 +149,25 @@ func TestResolve(t *testing.T) {
 		t.Errorf("libm.so.6: %q, %v", file, err)
 	}
 }
+
+// TestLazyBinding: what nothing defines at start may be bound to a module that was loaded before the first call.
+func TestLazyBinding(t *testing.T) {
+	dir := t.TempDir()
+	late := gcc(t, dir, "late.so", "int late(void) { return 1; }", "-shared", "-fPIC")
+	const src = "int late(void) __attribute__((weak)); int main(int n, char **v) { return n > 1 ? late() : 0; }"
+	for _, test := range []struct {
+		flag  string
+		local bool
+		want  []string
+	}{
+		{"lazy", false, []string{"late.so"}},
+		{"lazy", true, nil},
+		{"now", false, nil},
+	} {
+		exe := gcc(t, dir, "prog", src, "-Wl,-z,"+test.flag, "-no-pie", "-fno-pie", "-fplt")
+		p := load(t, exe, Options{Modules: []Extra{{Path: late, Local: test.local}}})
+		if i := symbol(t, p.Modules[0], "late", ""); !slices.Equal(names(p, p.Lookup(0, i)), test.want) {
+			t.Errorf("%s, local %v: %q, want %q", test.flag, test.local, names(p, p.Lookup(0, i)), test.want)
+		}
+	}
+}

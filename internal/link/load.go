@@ -7,14 +7,16 @@ import (
 	"path"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
+	"sync"
 
 	"syspart/internal/summary"
 	"syspart/profile"
 )
 
 // maxModules bounds the number of modules of one program.
-const maxModules = 4096
+const maxModules = 1024
 
 // Load loads a program: the executable exe, a path inside opt.Root, and everything that it needs. The result depends on
 // the files, opt and the processor only. A library that is nowhere to be found is a *MissingError.
@@ -23,12 +25,16 @@ func Load(ctx context.Context, exe string, opt Options) (*Program, error) {
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithCancel(ctx)
 	l := &loader{
 		ctx: ctx, opt: opt, fs: root,
 		prog:  &Program{Root: root.dir, Interp: -1, VDSO: -1, names: map[string]*Module{}},
 		sem:   make(chan struct{}, runtime.GOMAXPROCS(0)),
 		files: map[fileID]*future{}, byID: map[fileID]*Module{}, memo: map[query]answer{},
 	}
+	// After an error summaries may still be under way: nothing of ours runs on when Load has returned.
+	defer l.running.Wait()
+	defer cancel()
 	if err := l.load(exe); err != nil {
 		return nil, err
 	}
@@ -55,6 +61,10 @@ type loader struct {
 	memo  map[query]answer
 	needs map[*Module][]*Module
 	roots []*Module // of the modules loaded later
+
+	filters map[*Module][]*Module // DT_FILTER and DT_AUXILIARY
+
+	running sync.WaitGroup
 }
 
 type query struct {
@@ -80,7 +90,7 @@ func (l *loader) fetch(f found) *future {
 	if fut == nil {
 		fut = &future{done: make(chan struct{})}
 		l.files[f.id] = fut
-		go func() {
+		l.running.Go(func() {
 			defer close(fut.done)
 			select {
 			case l.sem <- struct{}{}:
@@ -89,7 +99,7 @@ func (l *loader) fetch(f found) *future {
 			case <-l.ctx.Done():
 				fut.err = l.ctx.Err()
 			}
-		}()
+		})
 	}
 	return fut
 }
@@ -208,9 +218,10 @@ func (l *loader) loadDynamic(main *Module) error {
 			m.Global = true
 		}
 	}
-	if err := l.breadthFirst(0, 0); err != nil {
+	if err := l.breadthFirst(0, false); err != nil {
 		return err
 	}
+	l.filtersFirst(p.Modules[1:])
 	if interp != nil {
 		// Outside the breadth-first order the interpreter is in the link map, but in nobody's scope.
 		global := len(p.Modules)
@@ -320,7 +331,7 @@ func (l *loader) need(name string, from *Module, how string) (*Module, error) {
 
 // breadthFirst appends what the modules from index first on need, and what those need in turn. Summaries of one level
 // are made in parallel.
-func (l *loader) breadthFirst(first, later int) error {
+func (l *loader) breadthFirst(first int, later bool) error {
 	p := l.prog
 	for lo := first; lo < len(p.Modules); {
 		level := p.Modules[lo:len(p.Modules):len(p.Modules)]
@@ -342,18 +353,38 @@ func (l *loader) breadthFirst(first, later int) error {
 				continue
 			}
 			needs := make([]*Module, 0, len(m.Dyn.Needed))
+			take := func(n *Module) {
+				needs = append(needs, n)
+				before := len(p.Modules)
+				l.attach(n)
+				if len(p.Modules) > before {
+					n.Later = later
+					n.Global = !later
+				}
+			}
+			for _, name := range m.Dyn.Filters {
+				n, err := l.need(name, m, how)
+				if errors.Is(err, ErrMissing) {
+					l.warn("filter "+name, err)
+					continue
+				} else if err != nil {
+					return err
+				}
+				take(n)
+				if l.filters == nil {
+					l.filters = map[*Module][]*Module{}
+				}
+				l.filters[m] = append(l.filters[m], n)
+			}
 			for _, name := range m.Dyn.Needed {
 				n, err := l.need(name, m, how)
 				if err != nil {
 					return err
 				}
-				needs = append(needs, n)
-				before := len(p.Modules)
-				l.attach(n)
-				if len(p.Modules) > before {
-					n.Later = later > 0
-					n.Global = later == 0
-				}
+				take(n)
+			}
+			for _, name := range m.Dyn.Audit {
+				l.warn("audit library "+name+" of "+m.Path, errors.ErrUnsupported)
 			}
 			if l.needs == nil {
 				l.needs = map[*Module][]*Module{}
@@ -387,7 +418,7 @@ func (l *loader) loadVDSO() error {
 	m := &Module{Module: sum, Path: "[vdso]", Real: "[vdso]", name: "linux-vdso.so.1", Found: foundVDSO, loader: l.prog.Modules[0]}
 	l.prog.VDSO = len(l.prog.Modules)
 	l.prog.Modules = append(l.prog.Modules, m)
-	l.call(m, "linux-vdso.so.1")
+	l.call(m, m.name, m.Path)
 	return nil
 }
 
@@ -402,7 +433,7 @@ func (l *loader) loadExtra(e Extra) error {
 	if err == nil {
 		l.attach(m)
 		m.Later = m.Later || len(p.Modules) > before
-		err = l.breadthFirst(before, before)
+		err = l.breadthFirst(before, true)
 	}
 	if err != nil {
 		if !e.Optional || l.ctx.Err() != nil {
@@ -456,6 +487,21 @@ func (l *loader) forget(first int) {
 	}
 }
 
+// filtersFirst moves the modules that another one names as its filters right before it, where lookups find them first.
+func (l *loader) filtersFirst(list []*Module) {
+	if len(l.filters) == 0 {
+		return
+	}
+	for _, m := range slices.Clone(list) {
+		for _, n := range l.filters[m] {
+			if at, from := slices.Index(list, m), slices.Index(list, n); from > at {
+				copy(list[at+1:from+1], list[at:from])
+				list[at] = n
+			}
+		}
+	}
+}
+
 // reach returns a module and what it needs, breadth-first.
 func reach(m *Module, needs func(*Module) []*Module) []*Module {
 	list, seen := []*Module{m}, map[*Module]bool{m: true}
@@ -481,7 +527,9 @@ func (l *loader) link() {
 	for _, root := range l.roots {
 		g := int32(len(p.groups))
 		var group []int32
-		for _, m := range reach(root, func(m *Module) []*Module { return l.needs[m] }) {
+		list := reach(root, func(m *Module) []*Module { return l.needs[m] })
+		l.filtersFirst(list)
+		for _, m := range list {
 			group = append(group, int32(m.Index))
 			if m.Later {
 				m.groups = append(m.groups, g)

@@ -119,7 +119,7 @@ func (p *Program) match(r *request, i int32) (sym uint32, next int32) {
 				sym = e.sym
 			}
 		case r.version != "":
-			if s.Version == r.version || !r.exact && s.Version == "" && !s.Hidden || len(m.Dyn.VersionsDefined) == 0 && !versioned(m) {
+			if s.Version == r.version || s.Version == "" && !s.Hidden && (!r.exact || !versioned(m)) {
 				sym = e.sym
 			}
 		case s.Version == "" || !r.newest && s.Version == oldest(m):
@@ -145,9 +145,9 @@ func oldest(m *Module) string {
 	return ""
 }
 
-// versioned reports whether any symbol of a module has a version, wanted ones included (DT_VERSYM is there).
+// versioned reports whether a module has versions at all, wanted ones included (DT_VERSYM).
 func versioned(m *Module) bool {
-	return slices.ContainsFunc(m.Dyn.Symbols, func(s image.Symbol) bool { return s.Version != "" })
+	return len(m.Dyn.VersionsDefined) > 0 || slices.ContainsFunc(m.Dyn.Symbols, func(s image.Symbol) bool { return s.Version != "" })
 }
 
 // definition is a symbol of a module.

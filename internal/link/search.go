@@ -77,7 +77,10 @@ func newSearcher(r rootFS, exe *Module, interp string, cpu cpuInfo, warn func(wh
 // setEnv sets LD_LIBRARY_PATH, in which $ORIGIN is that of the executable.
 func (s *searcher) setEnv(dirs []string) {
 	for _, list := range dirs {
-		for _, d := range strings.FieldsFunc(list+":", func(r rune) bool { return r == ':' || r == ';' }) {
+		if list == "" {
+			continue
+		}
+		for d := range strings.SplitSeq(strings.ReplaceAll(list, ";", ":"), ":") { // an empty one is the working directory
 			s.env = append(s.env, s.dir(d, s.exe))
 		}
 	}
@@ -129,7 +132,8 @@ func (s *searcher) conf(dirs []string, file string, depth int) []string {
 	return dirs
 }
 
-// tokens expands $ORIGIN, $LIB and $PLATFORM, with or without braces, for a module (elf/dl-load.c: _dl_dst_substitute).
+// tokens expands $ORIGIN, $LIB and $PLATFORM, with or without braces, for a module (elf/dl-load.c: is_dst,
+// _dl_dst_substitute).
 func (s *searcher) tokens(text string, m *Module) string {
 	if !strings.Contains(text, "$") {
 		return text
@@ -148,9 +152,7 @@ func (s *searcher) tokens(text string, m *Module) string {
 			rest, ok := strings.CutPrefix(text, "${"+t.name+"}")
 			if !ok {
 				rest, ok = strings.CutPrefix(text, "$"+t.name)
-				if ok && rest != "" && isNameByte(rest[0]) {
-					ok = false
-				}
+				ok = ok && (rest == "" || rest[0] != '_' && (rest[0] < 'A' || rest[0] > 'Z'))
 			}
 			if !ok {
 				continue
@@ -169,15 +171,11 @@ func (s *searcher) tokens(text string, m *Module) string {
 	}
 }
 
-func isNameByte(c byte) bool {
-	return c == '_' || '0' <= c && c <= '9' || 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z'
-}
-
-// origin returns $ORIGIN: for the executable the directory of /proc/self/exe, for a library that of its name, which
-// musl, but not glibc, resolves.
+// origin returns $ORIGIN: for the executable the directory of /proc/self/exe, for a library that of its name, whose
+// symbolic links are not resolved.
 func (s *searcher) origin(m *Module) string {
 	name := m.name
-	if m.loader == nil || s.musl {
+	if m == s.exe {
 		name = m.Real
 	}
 	return name[:max(strings.LastIndexByte(name, '/'), 1)]
