@@ -153,7 +153,7 @@ func build0F() (t opcodeMap) {
 	t.set(pAll, 0xbe, 0xbe, spec{op: OpMovSX, size: wV, mem: w1, attr: ge | regW | rmR | rmWide})
 	t.set(pAll, 0xbf, 0xbf, spec{op: OpMovSX, size: wV, mem: w2, attr: ge | regW | rmR | rmWide})
 	t.set(pF3, 0xb8, 0xb8, spec{size: wV, attr: ge | regW | rmR}) // popcnt
-	t.set(pAll, 0xb9, 0xb9, spec{op: OpTrap, size: wV, attr: eg | noTouch | rmV | regV})
+	t.set(pAll, 0xb9, 0xb9, spec{op: OpTrap, size: wV, mem: w4, attr: eg | noTouch | rmV | regV})
 	t.set(pAll, 0xba, 0xba, spec{x: xGroup, size: g8})
 	t.set(pAll, 0xbc, 0xbd, spec{size: wV, attr: ge | regR | regW | rmR}) // bsf, bsr
 	t.set(pF3, 0xbc, 0xbd, spec{size: wV, attr: ge | regW | rmR})         // tzcnt, lzcnt
@@ -185,7 +185,7 @@ func build0F() (t opcodeMap) {
 	t.set(pNone, 0xf7, 0xf7, spec{size: w8, attr: ge | rmV | regV | regOnly, x: xMaskMov})
 	t.set(p66, 0xf7, 0xf7, spec{size: wVL, attr: ge | rmV | regV | regOnly, x: xMaskMov})
 	mmx(0xf8, 0xfe)
-	t.set(pAll, 0xff, 0xff, spec{op: OpTrap, size: wV, attr: eg | noTouch | rmV | regV}) // ud0
+	t.set(pAll, 0xff, 0xff, spec{op: OpTrap, size: wV, mem: w4, attr: eg | noTouch | rmV | regV}) // ud0
 	return t
 }
 
