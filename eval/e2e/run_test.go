@@ -10,6 +10,9 @@ import (
 	"syscall"
 	"testing"
 
+	"syspart/internal/enforce/attach"
+	"syspart/internal/filter"
+	"syspart/internal/syscalls"
 	"syspart/internal/testbin"
 	"syspart/profile"
 )
@@ -26,6 +29,7 @@ func TestRun(t *testing.T) {
 			leader := server(t, srv.PID, bin)
 			pids := family(leader)
 			testbin.Until(t, "every thread has a filter", func() bool { return allFiltered(pids) })
+			readBack(t, p, pids)
 			for range 10 {
 				if got, err := testbin.Ask(addr, "!"); err != nil || got != "ok" {
 					t.Fatalf("answer %q, %v\n%s", got, err, srv.Output())
@@ -49,6 +53,43 @@ func TestRun(t *testing.T) {
 				t.Errorf("ended with %v, want SIGSYS", st)
 			}
 		})
+	}
+}
+
+// readBack checks that what the kernel holds for each thread is the serving set of one of the profile's kinds, and that no
+// kind is left out.
+func readBack(t *testing.T, p *profile.Profile, pids []int) {
+	t.Helper()
+	seen := make([]bool, len(p.Threads))
+	for _, pid := range pids {
+		for _, tid := range threadIDs(pid) {
+			filters, err := attach.ReadFilters(pid, tid)
+			if err != nil {
+				t.Fatal(err)
+			}
+			allowed, err := filter.Allowed(filters...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			known := false
+			for i := range p.Threads {
+				want, err := syscalls.FromNames(p.Threads[i].Serving.Union(profile.SetAll)...)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if allowed == want.Union(syscalls.Always()) {
+					known, seen[i] = true, true
+				}
+			}
+			if !known {
+				t.Errorf("thread %d of process %d: its %d filters allow %v, which no kind does", tid, pid, len(filters), allowed.Names())
+			}
+		}
+	}
+	for i, ok := range seen {
+		if !ok {
+			t.Errorf("no thread has the filter of kind %s", p.Threads[i].Kind)
+		}
 	}
 }
 
@@ -106,13 +147,23 @@ func family(pid int) []int {
 	return all
 }
 
+func threadIDs(pid int) []int {
+	var ids []int
+	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
+	for _, path := range tasks {
+		if id, err := strconv.Atoi(filepath.Base(path)); err == nil {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
 func allFiltered(pids []int) bool {
 	threads := 0
 	for _, pid := range pids {
-		tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
-		for _, path := range tasks {
+		for _, tid := range threadIDs(pid) {
 			threads++
-			if text, err := os.ReadFile(path); err != nil || !strings.Contains(string(text), "\nSeccomp:\t2\n") {
+			if text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/status", pid, tid)); err != nil || !strings.Contains(string(text), "\nSeccomp:\t2\n") {
 				return false
 			}
 		}
