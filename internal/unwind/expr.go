@@ -67,7 +67,7 @@ const (
 type machine struct {
 	code  cursor
 	regs  *Regs
-	mem   io.ReaderAt
+	mem   *memory
 	stack [maxStack]uint64
 	n     int
 	err   error
@@ -75,7 +75,7 @@ type machine struct {
 
 // eval evaluates a DWARF expression. With push, cfa is on the stack at the start. Registers named by reg operations count
 // as their values, as in libgcc's unwinder.
-func eval(expr []byte, regs *Regs, mem io.ReaderAt, cfa uint64, push bool) (uint64, error) {
+func eval(expr []byte, regs *Regs, mem *memory, cfa uint64, push bool) (uint64, error) {
 	m := machine{code: cursor{b: expr}, regs: regs, mem: mem}
 	if push {
 		m.push(cfa)
@@ -146,12 +146,12 @@ func (m *machine) load(size uint8) {
 	if m.err != nil {
 		return
 	}
-	var b [8]byte
-	if !readFull(m.mem, b[:size], addr) {
+	v, ok := m.mem.load(addr, size)
+	if !ok {
 		m.fail(ErrMemory)
 		return
 	}
-	m.push(binary.LittleEndian.Uint64(b[:]))
+	m.push(v)
 }
 
 func (m *machine) jump(off int16) {
@@ -305,11 +305,18 @@ func (m *machine) binary(op uint8) {
 	m.push(v)
 }
 
-// readFull reads len(b) bytes at addr and reports whether it could.
-func readFull(mem io.ReaderAt, b []byte, addr uint64) bool {
-	if addr > addr+uint64(len(b)) || int64(addr) < 0 {
-		return false
+// memory reads numbers from memory.
+type memory struct {
+	r   io.ReaderAt
+	buf [8]byte // here, so that it is allocated once for a walk
+}
+
+// load reads a number of size bytes at addr, at most 8, and reports whether it could.
+func (m *memory) load(addr uint64, size uint8) (uint64, bool) {
+	if int64(addr) < 0 || int64(addr+uint64(size)) < 0 {
+		return 0, false
 	}
-	n, _ := mem.ReadAt(b, int64(addr))
-	return n == len(b)
+	m.buf = [8]byte{}
+	n, _ := m.r.ReadAt(m.buf[:size], int64(addr))
+	return binary.LittleEndian.Uint64(m.buf[:]), n == int(size)
 }

@@ -109,7 +109,7 @@ func compile(cie *image.CIE, fde *image.FDE, va uint64) (*row, error) {
 	if cie.RetReg != RA {
 		return nil, malformed("return address in column %d", cie.RetReg)
 	}
-	x := exec{row: r, cie: cie, loc: fde.Start, va: va}
+	x := runner{row: r, cie: cie, loc: fde.Start, va: va}
 	if err := x.run(cie.Insts); err != nil {
 		return nil, err
 	}
@@ -122,8 +122,8 @@ func compile(cie *image.CIE, fde *image.FDE, va uint64) (*row, error) {
 	return r, nil
 }
 
-// exec is the state of running call-frame instructions.
-type exec struct {
+// runner is the state of running call-frame instructions.
+type runner struct {
 	row        *row
 	cie        *image.CIE
 	loc, va    uint64
@@ -134,7 +134,7 @@ type exec struct {
 // reg reads a register number; those that we do not track are folded into one.
 func reg(c *cursor) uint8 { return uint8(min(c.uleb(), 0xff)) }
 
-func (x *exec) run(insts []byte) error {
+func (x *runner) run(insts []byte) error {
 	c := &cursor{b: insts}
 	for n := 0; c.left() > 0; n++ {
 		if n == maxCFI {
@@ -155,7 +155,7 @@ func (x *exec) run(insts []byte) error {
 }
 
 // advance moves the location and reports whether the row for the address sought is complete.
-func (x *exec) advance(delta uint64) bool {
+func (x *runner) advance(delta uint64) bool {
 	to := x.loc + delta*x.cie.CodeAlign
 	if to > x.va || to < x.loc {
 		return true
@@ -164,7 +164,7 @@ func (x *exec) advance(delta uint64) bool {
 	return false
 }
 
-func (x *exec) step(c *cursor) (done bool, err error) {
+func (x *runner) step(c *cursor) (done bool, err error) {
 	r, da := x.row, x.cie.DataAlign
 	op := c.u8()
 	low := op & 0x3f
@@ -260,7 +260,7 @@ func (x *exec) step(c *cursor) (done bool, err error) {
 }
 
 // restore gives a register the rule that it had after the CIE's instructions.
-func (x *exec) restore(n uint8) {
+func (x *runner) restore(n uint8) {
 	for _, i := range x.initial {
 		if i.reg == n {
 			x.row.put(i)

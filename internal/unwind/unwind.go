@@ -1,7 +1,6 @@
 package unwind
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -134,7 +133,8 @@ type Result struct {
 }
 
 // Unwind walks the stack from the frame with registers regs, at most max frames of it.
-func (s Space) Unwind(regs Regs, mem io.ReaderAt, max int) Result {
+func (s Space) Unwind(regs Regs, r io.ReaderAt, max int) Result {
+	mem := &memory{r: r}
 	var res Result
 	end := func(err error) Result {
 		var u UnknownError
@@ -172,7 +172,7 @@ func (s Space) Unwind(regs Regs, mem io.ReaderAt, max int) Result {
 		if !exact {
 			at-- // the call may be the function's last instruction
 		}
-		r, err := m.Module.Table.row(at)
+		row, err := m.Module.Table.row(at)
 		if err != nil {
 			res.Frames = append(res.Frames, f)
 			if !errors.Is(err, ErrNoFrame) {
@@ -190,8 +190,8 @@ func (s Space) Unwind(regs Regs, mem io.ReaderAt, max int) Result {
 			regs, exact = next, false
 			continue
 		}
-		f.Func = r.start
-		next, cfa, bottom, err := r.apply(&regs, mem)
+		f.Func = row.start
+		next, cfa, bottom, err := row.apply(&regs, mem)
 		f.CFA = cfa
 		res.Frames = append(res.Frames, f)
 		if err != nil {
@@ -201,12 +201,12 @@ func (s Space) Unwind(regs Regs, mem io.ReaderAt, max int) Result {
 			res.Complete = true
 			return res
 		}
-		regs, exact = next, r.signal
+		regs, exact = next, row.signal
 	}
 }
 
 // apply computes the caller's registers. bottom: there is no caller.
-func (r *row) apply(regs *Regs, mem io.ReaderAt) (next Regs, cfa uint64, bottom bool, err error) {
+func (r *row) apply(regs *Regs, mem *memory) (next Regs, cfa uint64, bottom bool, err error) {
 	ret := r.find(r.ret)
 	bottom = ret != nil && ret.kind == ruleUndefined
 	if r.cfaExpr != nil {
@@ -253,7 +253,7 @@ func (r *row) apply(regs *Regs, mem io.ReaderAt) (next Regs, cfa uint64, bottom 
 }
 
 // value computes the caller's value of the register.
-func (u *rule) value(regs *Regs, mem io.ReaderAt, cfa uint64) (uint64, error) {
+func (u *rule) value(regs *Regs, mem *memory, cfa uint64) (uint64, error) {
 	addr := cfa + uint64(u.off)
 	switch u.kind {
 	case ruleUndefined:
@@ -272,11 +272,11 @@ func (u *rule) value(regs *Regs, mem io.ReaderAt, cfa uint64) (uint64, error) {
 			return 0, err
 		}
 	}
-	var b [8]byte
-	if !readFull(mem, b[:], addr) {
+	v, ok := mem.load(addr, 8)
+	if !ok {
 		return 0, fmt.Errorf("word at %#x: %w", addr, ErrMemory)
 	}
-	return binary.LittleEndian.Uint64(b[:]), nil
+	return v, nil
 }
 
 // startSize is how far behind the entry point we take code without unwind entry for the start code: musl's and other
@@ -286,7 +286,7 @@ const startSize = 64
 // guess goes on where there is no call-frame information at ELF address va: at the program's entry point the stack ends;
 // so it does where the frame pointer is zero, as the ABI asks for in the outermost frame (AMD64 ABI, section 3.4.1); an
 // innermost frame is taken for that of a function that has pushed nothing yet.
-func (s Space) guess(m *Module, va uint64, regs *Regs, mem io.ReaderAt, innermost bool) (next Regs, bottom bool) {
+func (s Space) guess(m *Module, va uint64, regs *Regs, mem *memory, innermost bool) (next Regs, bottom bool) {
 	if e := m.Table.file.Entry; e != 0 && va >= e && va < e+startSize {
 		return next, true
 	}
@@ -298,11 +298,10 @@ func (s Space) guess(m *Module, va uint64, regs *Regs, mem io.ReaderAt, innermos
 	if err != nil {
 		return next, false
 	}
-	var b [8]byte
-	if !readFull(mem, b[:], sp) {
+	ret, ok := mem.load(sp, 8)
+	if !ok {
 		return next, false
 	}
-	ret := binary.LittleEndian.Uint64(b[:])
 	at := s.Lookup(ret - 1)
 	if at == nil || !at.Module.Table.behindCall(ret-at.Start+at.VA) {
 		return next, false
