@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"syspart/internal/testbin"
 )
 
 // cacheLib is an entry for makeCache.
@@ -143,7 +145,7 @@ func TestCacheDamaged(t *testing.T) {
 
 // TestCacheOfSystem compares with ldconfig -p.
 func TestCacheOfSystem(t *testing.T) {
-	data, err := os.ReadFile(need(t, "/etc/ld.so.cache"))
+	data, err := os.ReadFile(testbin.NeedFile(t, "/etc/ld.so.cache", "libc-bin"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +153,7 @@ func TestCacheOfSystem(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.Command(need(t, "/sbin/ldconfig"), "-p").Output()
+	out, err := exec.Command(testbin.NeedFile(t, "/sbin/ldconfig", "libc-bin"), "-p").Output()
 	if err != nil {
 		t.Fatal(err)
 	}

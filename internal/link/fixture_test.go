@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"syspart/internal/testbin"
 	"syspart/profile"
 )
 
@@ -18,7 +19,7 @@ const glibcLoader = "/lib64/ld-linux-x86-64.so.2"
 // agree loads a program and compares modules and bindings with those of the loader in the same environment.
 func agree(t *testing.T, exe string, opt Options, env ...string) *Program {
 	t.Helper()
-	need(t, glibcLoader)
+	testbin.NeedFile(t, glibcLoader, "libc6")
 	p := load(t, exe, opt)
 	var want []string
 	out := run(t, append(env, "LD_TRACE_LOADED_OBJECTS=1"), exe)
@@ -390,20 +391,20 @@ extern int u; int *`+name+`(void) { return &u; }`,
 }
 
 func TestInitOrder(t *testing.T) {
-	for _, argv := range [][]string{{"/usr/sbin/nginx", "-v"}, {"/usr/bin/curl", "--version"}, {"/usr/bin/redis-server", "--version"}, {"/usr/sbin/named", "-V"}} {
+	for pkg, argv := range map[string][]string{
+		"nginx-core":   {"/usr/sbin/nginx", "-v"},
+		"curl":         {"/usr/bin/curl", "--version"},
+		"redis-server": {"/usr/bin/redis-server", "--version"},
+		"bind9":        {"/usr/sbin/named", "-V"},
+	} {
 		t.Run(filepath.Base(argv[0]), func(t *testing.T) {
-			p := load(t, need(t, argv[0]), Options{})
+			p := load(t, testbin.NeedFile(t, argv[0], pkg), Options{})
 			out := filepath.Join(t.TempDir(), "f")
 			cmd := exec.Command(argv[0], argv[1:]...)
 			cmd.Env = append(os.Environ(), "LD_DEBUG=files", "LD_DEBUG_OUTPUT="+out)
 			if err := cmd.Run(); err != nil {
 				t.Fatal(err)
 			}
-			files, err := filepath.Glob(out + ".*")
-			if err != nil || len(files) == 0 {
-				t.Fatalf("no output: %v", err)
-			}
-			slices.Sort(files)
 			text, err := os.ReadFile(out + "." + strconv.Itoa(cmd.ProcessState.Pid()))
 			if err != nil {
 				t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 
 	"syspart/internal/image"
 	"syspart/internal/summary"
+	"syspart/internal/testbin"
 )
 
 // summarize makes a summary that has only what linking needs.
@@ -48,9 +49,7 @@ func gcc(t testing.TB, dir, name, src string, flags ...string) string {
 
 func compile(t testing.TB, cc, dir, name, src string, flags ...string) string {
 	t.Helper()
-	if _, err := exec.LookPath(cc); err != nil {
-		t.Skipf("%s is missing", cc)
-	}
+	cc = testbin.Need(t, cc, map[string]string{"gcc": "gcc", "musl-gcc": "musl-tools"}[cc])
 	out := filepath.Join(dir, name)
 	if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
 		t.Fatal(err)
@@ -72,15 +71,6 @@ func write(t testing.TB, file, text string) {
 	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// need skips the test if a program of the system is missing.
-func need(t testing.TB, file string) string {
-	t.Helper()
-	if _, err := os.Stat(file); err != nil {
-		t.Skipf("%s is missing", file)
-	}
-	return file
 }
 
 // run executes a program with more environment and returns what it prints.

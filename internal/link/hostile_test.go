@@ -12,6 +12,7 @@ import (
 
 	"syspart/internal/image"
 	"syspart/internal/summary"
+	"syspart/internal/testbin"
 )
 
 // patch copies a file with bytes changed.
@@ -149,7 +150,7 @@ func TestStatic(t *testing.T) {
 // TestMusl compares with musl's own loader.
 func TestMusl(t *testing.T) {
 	const loader = "/lib/ld-musl-x86_64.so.1"
-	need(t, loader)
+	testbin.NeedFile(t, loader, "musl")
 	dir := t.TempDir()
 	compile(t, "musl-gcc", dir, "lib/libb.so", "int b(void) { return 1; }", "-shared", "-fPIC")
 	run(t, nil, "musl-gcc", "-shared", "-fPIC", "-o", dir+"/lib/liba.so", "-x", "c",

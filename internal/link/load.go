@@ -92,12 +92,10 @@ func (l *loader) fetch(f found) *future {
 		l.files[f.id] = fut
 		l.running.Go(func() {
 			defer close(fut.done)
-			select {
-			case l.sem <- struct{}{}:
-				defer func() { <-l.sem }()
+			l.sem <- struct{}{}
+			defer func() { <-l.sem }()
+			if fut.err = l.ctx.Err(); fut.err == nil {
 				fut.sum, fut.err = l.opt.Summarize(f.host, nil)
-			case <-l.ctx.Done():
-				fut.err = l.ctx.Err()
 			}
 		})
 	}

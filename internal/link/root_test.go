@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"syspart/internal/testbin"
 )
 
 // copyFile copies a file and makes its directory.
@@ -38,7 +40,7 @@ func symlink(t *testing.T, target, name string) {
 func makeRoot(t *testing.T) string {
 	root := t.TempDir()
 	real := func(name string) string {
-		f, err := filepath.EvalSymlinks(need(t, name))
+		f, err := filepath.EvalSymlinks(testbin.NeedFile(t, name, "libc6"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -90,8 +92,8 @@ func TestRoot(t *testing.T) {
 	}
 	t.Run("ld.so.conf", check)
 	t.Run("ld.so.cache", func(t *testing.T) {
-		if msg, err := exec.Command(need(t, "/sbin/ldconfig"), "-r", root).CombinedOutput(); err != nil {
-			t.Skipf("ldconfig -r does not work here: %s", msg)
+		if msg, err := exec.Command(testbin.NeedFile(t, "/sbin/ldconfig", "libc-bin"), "-r", root).CombinedOutput(); err != nil {
+			testbin.Skip(t, "ldconfig -r does not work here: %s", msg)
 		}
 		if err := os.Remove(root + "/etc/ld.so.conf"); err != nil {
 			t.Fatal(err)
