@@ -186,13 +186,13 @@ func (f *File) parseDynamic(va uint64) error {
 		*a.to = Range{start, start + n}
 	}
 
-	var names strtab
+	names := newStrtab(nil)
 	if va := d.val[tagStrtab]; va != 0 {
 		b, ok := f.Bytes(va, d.val[tagStrSz])
 		if !ok {
 			return truncated("DT_STRTAB: %#x bytes at %#x", d.val[tagStrSz], va)
 		}
-		names = strtab(b)
+		names = newStrtab(b)
 	}
 	if err := dyn.setStrings(d.strings, names); err != nil {
 		return err
@@ -224,7 +224,7 @@ func (f *File) parseDynamic(va uint64) error {
 }
 
 // setStrings fills the fields that are strings.
-func (dyn *Dynamic) setStrings(entries []dynamicString, names strtab) error {
+func (dyn *Dynamic) setStrings(entries []dynamicString, names *strtab) error {
 	for _, e := range entries {
 		if e.off > 1<<32-1 {
 			return malformed("PT_DYNAMIC: tag %d: string %#x", e.tag, e.off)

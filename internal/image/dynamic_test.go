@@ -3,8 +3,11 @@ package image
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
+
+	"syspart/internal/testbin"
 )
 
 // dynFile makes a library whose PT_DYNAMIC has the given tags and values. It has 0x4000 bytes, all of them in one
@@ -194,4 +197,77 @@ func TestRelocationTables(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Many long names that share one string would cost time in proportion to the square of the file's size.
+func TestLongNames(t *testing.T) {
+	const n = 3 << 20
+	data := make([]byte, n)
+	for i := range data[:n-1] {
+		data[i] = 'x'
+	}
+	names := newStrtab(data)
+	var err error
+	for i := 0; err == nil; i++ {
+		if i > 20 {
+			t.Fatal("no limit")
+		}
+		_, err = names.at(uint32(i))
+	}
+	if !errors.Is(err, ErrFormat) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// The vDSO is parsed from memory, has no file, and says what it defines.
+func TestVDSO(t *testing.T) {
+	data := vdso(t)
+	f, err := Parse("[vdso]", data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.Kind != KindShared || f.Dyn.Soname != "linux-vdso.so.1" || f.BuildID == "" {
+		t.Errorf("kind %d, soname %q, build-id %q", f.Kind, f.Dyn.Soname, f.BuildID)
+	}
+	for _, s := range f.Dyn.Symbols {
+		if s.Name != "__vdso_clock_gettime" {
+			continue
+		}
+		for _, fde := range frames(t, f).FDEs {
+			if fde.Contains(s.Value) && s.Version == "LINUX_2.6" && f.Exec(s.Value) {
+				return
+			}
+		}
+		t.Errorf("no frame or version for %+v", s)
+	}
+	t.Error("no __vdso_clock_gettime")
+}
+
+// vdso returns a copy of the vDSO of this process.
+func vdso(t *testing.T) []byte {
+	maps, err := os.ReadFile("/proc/self/maps")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(maps)) {
+		if !strings.HasSuffix(line, "[vdso]\n") {
+			continue
+		}
+		var start, end int64
+		if _, err := fmt.Sscanf(line, "%x-%x", &start, &end); err != nil {
+			t.Fatal(err)
+		}
+		mem, err := os.Open("/proc/self/mem")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer mem.Close()
+		data := make([]byte, end-start)
+		if _, err := mem.ReadAt(data, start); err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+	testbin.Skip(t, "this kernel gives processes no vDSO")
+	return nil
 }

@@ -38,6 +38,7 @@ type File struct {
 	Symtab   []Symbol // .symtab, entry 0 is the null symbol; nil if stripped
 
 	data       []byte
+	notes      int    // bytes of notes looked through
 	ehFrameHdr uint64 // PT_GNU_EH_FRAME, 0 if none
 	pltGOT     uint64 // DT_PLTGOT: the base of datarel pointers in .eh_frame
 	framesOnce sync.Once

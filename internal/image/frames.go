@@ -7,8 +7,8 @@ import (
 )
 
 // Frames returns the parsed .eh_frame: found through PT_GNU_EH_FRAME, as unwinders do, or else by its section; nil without
-// an error if the file has neither. FDEs for addresses in no executable segment (code that the linker discarded) are left
-// out, and ranges are cut to their segment. The result is computed once.
+// an error if the file has neither. FDEs for addresses where the file has no code (which the linker discarded) are left
+// out, and ranges are cut to the code their segment has in the file. The result is computed once.
 func (f *File) Frames() (*Frames, error) {
 	f.framesOnce.Do(func() {
 		f.frames, f.framesErr = f.parseFrames()
@@ -27,6 +27,8 @@ type frameParser struct {
 	cies map[int]cieIndex
 	last int // position of the CIE used last, and its index
 	idx  cieIndex
+	// covered is the sum of the FDEs' sizes. They do not overlap in real files; work on those that do is bounded by it.
+	covered uint64
 }
 
 // cieIndex is the index of a CIE in Frames, with what reading its FDEs takes.
@@ -348,11 +350,13 @@ func (p *frameParser) fde(body []byte, idPos int, cie cieIndex) error {
 		c.pos = insts
 	}
 	fde.Insts = body[c.pos:]
-	seg := p.file.segment(start)
-	if seg == nil || !seg.Exec || size == 0 {
-		return nil
+	if code := uint64(len(p.file.Tail(start))); code > 0 && size > 0 && p.file.Exec(start) {
+		fde.Range = Range{start, start + min(size, code)}
+		p.out.FDEs = append(p.out.FDEs, fde)
+		p.covered += fde.End - fde.Start
 	}
-	fde.Range = Range{start, start + min(size, seg.End-start)}
-	p.out.FDEs = append(p.out.FDEs, fde)
+	if p.covered > 4*uint64(len(p.file.data)) {
+		return malformed("entries cover %#x bytes of code in a file of %#x", p.covered, len(p.file.data))
+	}
 	return nil
 }

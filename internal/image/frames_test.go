@@ -261,6 +261,11 @@ func TestOddFrames(t *testing.T) {
 		return join([]byte{0xff, 0xff, 0xff, 0xff}, le.AppendUint64(nil, uint64(len(e)-4)), e[4:])
 	}
 	behind := fdeAt(len(plain)+len(fde1)+4+4, 0x4200) // behind a terminator
+	overlap := bytes.Clone(plain)
+	for range 16 {
+		overlap = append(overlap, entry(uint32(len(overlap)+4), uint64(0x4000), uint64(0x4000))...)
+	}
+	overlap = append(overlap, entry(uint32(len(overlap)+4), uint64(0x4000), uint64(1))...)
 	tests := map[string]struct {
 		hdr, frame []byte
 		starts     []uint64
@@ -286,6 +291,7 @@ func TestOddFrames(t *testing.T) {
 		"eh":               {noTable, join(entry(uint32(0), 1, "eh", uint64(5), 1, 0x78, 16), end), nil, nil},
 		"data too short":   {noTable, join(entry(uint32(0), 1, "zP", 1, 0x78, 16, 1, peU8, uint64(1)), end), nil, ErrFormat},
 		"short entry":      {noTable, []byte{2, 0, 0, 0, 0, 0}, nil, ErrTruncated},
+		"overlapping":      {noTable, overlap, nil, ErrFormat},
 		"header version":   {[]byte{2, 3, 0xff, 0xff, 0, 0x20, 0, 0}, plain, nil, ErrFormat},
 		"header nowhere":   {[]byte{1, peU4, 0xff, 0xff, 0, 0, 0, 0x70}, plain, nil, ErrTruncated},
 		"listed nowhere":   {table(0x7000), join(plain, fde1, end), nil, ErrFormat},
@@ -330,6 +336,8 @@ func TestOddLSDA(t *testing.T) {
 		"cut table":    {[]byte{0xff, 0xff, 1, 0xff, 0xff, 3}, nil, ErrTruncated},
 		"pad nowhere":  {[]byte{0xff, 0xff, 1, 6, 2, 3, 0x80, 0x80, 1, 0}, nil, ErrFormat},
 		"relative":     {[]byte{0xff, 0xff, pePCRel | peU4, 0}, nil, ErrFormat},
+		"call behind":  {[]byte{0xff, 0xff, 1, 5, 2, 0x80, 2, 0x20, 0}, nil, ErrFormat},
+		"many":         {append([]byte{0xff, 0xff, 1, 0x84, 0x10}, bytes.Repeat([]byte{2, 1, 1, 0}, 513)...), nil, ErrFormat},
 		"overflow":     {append([]byte{0xff, 0xff, 1, 13, 2}, append(bytes.Repeat([]byte{0xff}, 9), 1, 0x20, 0)...), nil, ErrFormat},
 	}
 	for name, tt := range tests {

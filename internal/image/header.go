@@ -141,14 +141,11 @@ func (f *File) parseProgramHeaders() (dynamic uint64, err error) {
 			}
 			f.Interp = string(b[:n])
 		case ptNote:
-			if f.BuildID != "" {
-				continue
-			}
 			b, err := f.table("PT_NOTE", off, 1, filesz)
 			if err != nil {
 				return 0, err
 			}
-			f.BuildID = buildID(b, le.Uint64(p[48:]))
+			f.findBuildID(b, le.Uint64(p[48:]))
 		case ptTLS:
 			f.TLS = Range{va, va + memsz}
 		case ptGNURelro:
@@ -173,9 +170,14 @@ func (f *File) parseProgramHeaders() (dynamic uint64, err error) {
 	return dynamic, nil
 }
 
-// buildID returns the contents of the NT_GNU_BUILD_ID note in b as hexadecimal digits, "" if there is none. Names and
-// contents are padded to align, which is 8 or else 4. A note that does not fit ends the search: notes steer nothing.
-func buildID(b []byte, align uint64) string {
+// findBuildID sets BuildID, unless it is known, to the contents of the NT_GNU_BUILD_ID note in b, as hexadecimal digits.
+// Names and contents are padded to align, which is 8 or else 4. A note that does not fit ends the search, and so does
+// having searched twice the file's size: notes steer nothing.
+func (f *File) findBuildID(b []byte, align uint64) {
+	f.notes += len(b)
+	if f.BuildID != "" || f.notes > 2*len(f.data) {
+		return
+	}
 	if align != 8 {
 		align = 4
 	}
@@ -184,13 +186,13 @@ func buildID(b []byte, align uint64) string {
 		namesz, descsz, typ := uint64(le.Uint32(b)), uint64(le.Uint32(b[4:])), le.Uint32(b[8:])
 		descOff := pad(12 + namesz)
 		if descOff+descsz > uint64(len(b)) {
-			return ""
+			return
 		}
 		desc := b[descOff : descOff+descsz]
 		if typ == ntGNUBuildID && namesz == 4 && string(b[12:16]) == "GNU\x00" && len(desc) <= 1024 {
-			return hex.EncodeToString(desc)
+			f.BuildID = hex.EncodeToString(desc)
+			return
 		}
 		b = b[min(pad(descOff+descsz), uint64(len(b))):]
 	}
-	return ""
 }

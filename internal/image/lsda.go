@@ -51,8 +51,12 @@ func (f *File) parseLSDA(fde *FDE) ([]LandingPad, error) {
 			continue
 		}
 		r := Range{fde.Start + start, fde.Start + start + length}
-		if r.Start < fde.Start || r.End < r.Start || !f.Exec(padBase+pad) {
-			return nil, malformed("landing pad %#x for %#x-%#x", padBase+pad, r.Start, r.End)
+		if start > fde.End-fde.Start || length > fde.End-r.Start || !f.Exec(padBase+pad) {
+			return nil, malformed("landing pad %#x for %#x-%#x in %#x-%#x", padBase+pad, r.Start, r.End, fde.Start, fde.End)
+		}
+		// No two records protect the same instruction.
+		if uint64(len(pads)) > fde.End-fde.Start {
+			return nil, malformed("more landing pads than instructions")
 		}
 		pads = append(pads, LandingPad{Range: r, Pad: padBase + pad})
 	}

@@ -2,6 +2,9 @@ package image
 
 import "fmt"
 
+// maxSections is more than linkers ever leave in a program or library; only objects have section numbers above 16 bits.
+const maxSections = 1 << 16
+
 // sectionHeader is a section header as the file has it.
 type sectionHeader struct {
 	name, typ       uint32
@@ -47,11 +50,14 @@ func (f *File) parseSections() error {
 			shstrndx = h.link
 		}
 	}
+	if shnum > maxSections {
+		return malformed("%d section headers", shnum)
+	}
 	tab, err := f.table("section headers", shoff, shdrSize, shnum)
 	if err != nil || shnum == 0 {
 		return err
 	}
-	var names strtab
+	names := newStrtab(nil)
 	if shstrndx != 0 {
 		if names, err = f.sectionStrings(tab, shstrndx); err != nil {
 			return fmt.Errorf("section names: %w", err)
@@ -79,10 +85,8 @@ func (f *File) parseSections() error {
 				}
 			}
 		case shtNote:
-			if f.BuildID == "" {
-				if b, err := f.table(s.Name, h.off, 1, h.size); err == nil {
-					f.BuildID = buildID(b, h.align)
-				}
+			if b, err := f.table(s.Name, h.off, 1, h.size); err == nil {
+				f.findBuildID(b, h.align)
 			}
 		}
 	}
@@ -90,16 +94,19 @@ func (f *File) parseSections() error {
 }
 
 // sectionStrings returns the string table that is section number i of the section headers tab.
-func (f *File) sectionStrings(tab []byte, i uint32) (strtab, error) {
+func (f *File) sectionStrings(tab []byte, i uint32) (*strtab, error) {
 	if uint64(i) >= uint64(len(tab)/shdrSize) {
-		return "", malformed("string table is section %d of %d", i, len(tab)/shdrSize)
+		return nil, malformed("string table is section %d of %d", i, len(tab)/shdrSize)
 	}
 	h := parseSectionHeader(tab[int(i)*shdrSize:])
 	if h.typ != shtStrtab {
-		return "", malformed("section %d is no string table", i)
+		return nil, malformed("section %d is no string table", i)
 	}
 	b, err := f.table(fmt.Sprintf("section %d", i), h.off, 1, h.size)
-	return strtab(b), err
+	if err != nil {
+		return nil, err
+	}
+	return newStrtab(b), nil
 }
 
 func (f *File) parseSymtab(tab []byte, h *sectionHeader) ([]Symbol, error) {

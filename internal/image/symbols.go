@@ -6,22 +6,32 @@ import (
 )
 
 // strtab is a string table. Names taken from it share its memory.
-type strtab string
+type strtab struct {
+	s string
+	// left is how many bytes of names may still be taken. Real names hardly exceed the table, however linkers merge their
+	// tails; a hostile table of one long string would cost time in proportion to the square of the file's size.
+	left int
+}
 
-func (t strtab) at(off uint32) (string, error) {
-	if uint64(off) < uint64(len(t)) {
-		s := string(t[off:])
-		if n := strings.IndexByte(s, 0); n >= 0 {
+func newStrtab(b []byte) *strtab {
+	return &strtab{s: string(b), left: 16*len(b) + 1<<20}
+}
+
+func (t *strtab) at(off uint32) (string, error) {
+	if uint64(off) < uint64(len(t.s)) {
+		s := t.s[off:]
+		if n := strings.IndexByte(s, 0); n >= 0 && n <= t.left {
+			t.left -= n
 			return s[:n], nil
 		}
 	} else if off == 0 {
 		return "", nil
 	}
-	return "", malformed("string %#x of a table of %#x bytes", off, len(t))
+	return "", malformed("string %#x of a table of %#x bytes", off, len(t.s))
 }
 
 // parseSymbols reads Elf64_Sym records; len(b) is a multiple of their size.
-func parseSymbols(b []byte, names strtab) ([]Symbol, error) {
+func parseSymbols(b []byte, names *strtab) ([]Symbol, error) {
 	syms := make([]Symbol, len(b)/symSize)
 	for i := range syms {
 		e, s := b[i*symSize:(i+1)*symSize], &syms[i]
@@ -138,7 +148,7 @@ const (
 
 // applyVersions fills the versions of the symbols in Dyn (DT_VERSYM, DT_VERDEF and DT_VERNEED; LSB core, "Symbol
 // Versioning").
-func (f *File) applyVersions(d *dynamicTags, names strtab) error {
+func (f *File) applyVersions(d *dynamicTags, names *strtab) error {
 	var table []version
 	set := func(index uint16, v version) {
 		index &^= versionHidden
@@ -203,7 +213,7 @@ func (c *chain) skip(n uint32) error {
 	return nil
 }
 
-func (f *File) verdef(d *dynamicTags, names strtab, set func(uint16, version)) error {
+func (f *File) verdef(d *dynamicTags, names *strtab, set func(uint16, version)) error {
 	if d.val[tagVerdef] == 0 {
 		return nil
 	}
@@ -243,7 +253,7 @@ func (f *File) verdef(d *dynamicTags, names strtab, set func(uint16, version)) e
 	return nil
 }
 
-func (f *File) verneed(d *dynamicTags, names strtab, set func(uint16, version)) error {
+func (f *File) verneed(d *dynamicTags, names *strtab, set func(uint16, version)) error {
 	if d.val[tagVerneed] == 0 {
 		return nil
 	}
