@@ -80,6 +80,7 @@ func TestInstructions(t *testing.T) {
 		{"GNU_args_size", bytesOf(cfaGNUArgsSize, 0x80, 0x01, cfaDefCFAOffset, 16), 16, RA, base + 8},
 		{"advance to", bytesOf(cfaAdvance|0x10, cfaDefCFAOffset, 16), 16, RA, base + 8},
 		{"advance beyond", bytesOf(cfaAdvance|0x11, cfaDefCFAOffset, 16), 8, RA, base},
+		{"advance twice", bytesOf(cfaAdvance|8, cfaAdvance|8, cfaDefCFAOffset, 16), 16, RA, base + 8},
 		{"advance1", bytesOf(cfaAdvance1, 0x11, cfaDefCFAOffset, 16), 8, RA, base},
 		{"advance2", bytesOf(cfaAdvance2, 0x10, 0, cfaDefCFAOffset, 16), 16, RA, base + 8},
 		{"advance4", bytesOf(cfaAdvance4, 0, 1, 0, 0, cfaDefCFAOffset, 16), 8, RA, base},
@@ -277,6 +278,21 @@ func TestUnknown(t *testing.T) {
 	}
 	if res = space.Unwind(Blocked(base, 0x999), saved, 2); !errors.Is(res.Err, ErrNoFrame) || len(res.Frames) != 0 {
 		t.Errorf("outside: %d frames, %v", len(res.Frames), res.Err)
+	}
+	// Start code without unwind entry is the bottom, and so is other such code with a frame pointer of zero; a leaf
+	// without entry is left by the return address that it must have at its stack pointer, if it lies behind a call.
+	bare := tableOf(cie, nil)
+	bare.file.Entry = 0x1500
+	wide := Space{{Start: 0x401000, End: 0x401800, VA: 0x1000, Module: &Module{Path: "m", Table: bare}}}
+	for _, c := range []struct {
+		ret, rbp uint64
+		complete bool
+	}{{0x401510, 1, true}, {0x401610, 1, false}, {0x401610, 0, true}, {0x4014ff, 1, false}, {0x401500 + startSize + 1, 1, false}} {
+		regs := Blocked(base, 0x401010)
+		regs.set(RBP, c.rbp)
+		if res := wide.Unwind(regs, words(c.ret), 10); res.Complete != c.complete || len(res.Frames) != 2 {
+			t.Errorf("return to %#x, rbp %d: complete %v, %d frames, %v", c.ret, c.rbp, res.Complete, len(res.Frames), res.Err)
+		}
 	}
 	// A frame that does not lie above its callee's.
 	regs.set(RBP, base-0x40)
