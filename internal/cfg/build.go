@@ -26,13 +26,13 @@ const (
 // read; all changes happen between such passes, in an order that does not depend on the scheduler.
 type builder struct {
 	f       *image.File
-	text    []image.Range // sorted, disjoint, with file bytes
-	lo, hi  uint64        // bounds of text
-	fdes    []image.FDE   // sorted, disjoint
-	plt     []bool        // by fdes: a procedure linkage table
-	merged  []bool        // by fdes: part of another function only
-	parts   [][]int32     // by fdes: further entries that belong to the functions in it
-	ptrs    []codePtr     // sorted by slot
+	text    []image.Range   // sorted, disjoint, with file bytes
+	lo, hi  uint64          // bounds of text
+	fdes    []image.FDE     // sorted, disjoint
+	plt     []bool          // by fdes: a procedure linkage table
+	merged  []bool          // by fdes: part of another function only
+	parts   [][]image.Range // by fdes: further ranges that belong to the functions in it, sorted
+	ptrs    []codePtr       // sorted by slot
 	names   map[uint64]symName
 	symSize map[uint64]uint64
 	cold    map[uint64]string // entries of split-off parts by symbol: the function's name
@@ -63,16 +63,19 @@ type node struct {
 	loose  bool // an indirect jump's targets may change as more of the file is known
 	ends   bool // can end by a return, an indirect jump or in unknown ways
 	pinned bool // a proof that it does not return was taken back
+	junk   bool // no code after all: reached by a taken address alone, and cannot be decoded
 
 	mayReturn bool
-	listed    bool
-	calls     []uint64 // direct
-	tails     []tail
-	taken     []uint64 // text addresses made
-	data      []uint64 // other addresses used
-	deref     []uint64 // text addresses read as data
-	outs      []uint64 // jump-table targets and landing pads outside the extent
-	tables    []JumpTable
+	// undecodable says that control flow runs into bytes that are no instruction, or out of the text.
+	undecodable bool
+	listed      bool
+	calls       []uint64 // direct
+	tails       []tail
+	taken       []uint64 // text addresses made
+	data        []uint64 // other addresses used
+	deref       []uint64 // text addresses read as data
+	outs        []uint64 // jump-table targets and landing pads outside the extent
+	tables      []JumpTable
 }
 
 // tail is control that leaves a function other than by call or return.
@@ -156,7 +159,7 @@ func (b *builder) layout() error {
 	}
 	b.plt = make([]bool, len(b.fdes))
 	b.merged = make([]bool, len(b.fdes))
-	b.parts = make([][]int32, len(b.fdes))
+	b.parts = make([][]image.Range, len(b.fdes))
 	return nil
 }
 
@@ -305,6 +308,9 @@ func (b *builder) fixpoint() error {
 func (b *builder) references() bool {
 	labels, data := len(b.labels), len(b.data)
 	for _, n := range b.fresh {
+		if n.junk = b.isJunk(n); n.junk {
+			continue
+		}
 		for _, va := range n.taken {
 			b.label(va)
 		}
@@ -331,6 +337,9 @@ func (b *builder) references() bool {
 func (b *builder) harvest() (grown bool) {
 	for _, n := range b.fresh {
 		n.listed = false
+		if n.junk {
+			continue
+		}
 		for _, va := range n.calls {
 			grown = b.add(va, FromCall) || grown
 		}
@@ -355,6 +364,13 @@ func (b *builder) harvest() (grown bool) {
 	return grown
 }
 
+// isJunk reports whether n is data in the text of which some code takes the address. In a file with unwind tables every
+// compiled function has an entry; hand-written ones without are known by calls, symbols or the loader's tables, or they
+// can be decoded. What is left out is an orphan.
+func (b *builder) isJunk(n *node) bool {
+	return n.fde < 0 && len(b.fdes) > 0 && b.origin[n.fn.Entry]&^(FromTaken|FromTail) == 0 && n.undecodable
+}
+
 // plainEntry reports whether va can be a function's entry without splitting another: the start of an unwind entry, an
 // entry already, or outside all unwind entries.
 func (b *builder) plainEntry(va uint64) bool {
@@ -370,6 +386,9 @@ func (b *builder) graph() *Graph {
 	g := &Graph{File: b.f}
 	b.spread()
 	for _, n := range b.nodes {
+		if n.junk {
+			continue
+		}
 		fn := n.fn
 		fn.Origin = b.origin[fn.Entry]
 		fn.Name = b.names[fn.Entry].text

@@ -235,26 +235,26 @@ func (b *builder) extentOf(entry uint64) (ranges []image.Range, fde int) {
 			r.Start, r.End = entry, b.nextStrong(entry, r.End)
 			return []image.Range{r}, fde
 		}
-		ranges = append(ranges, r)
-		for _, p := range b.parts[fde] {
-			ranges = append(ranges, b.fdes[p].Range)
-		}
-		return ranges, fde
+		return append(append(ranges, r), b.parts[fde]...), fde
 	}
-	start, end := entry, text.End
-	if i := sort.Search(len(b.fdes), func(i int) bool { return b.fdes[i].Start > entry }); i < len(b.fdes) {
-		end = min(end, b.fdes[i].Start)
-	}
+	start := entry
 	if b.origin[entry]&^FromTail == 0 {
 		// Reached by jumps alone: a label of the code around it.
 		start = b.strongBefore(entry, text.Start)
 	}
-	if size := b.symSize[start]; size > 0 && start+size > entry {
-		end = min(end, start+size)
-	} else {
-		end = b.nextStrong(entry, end)
+	return []image.Range{b.gap(start, entry, text.End)}, -1
+}
+
+// gap returns the range from start, outside all unwind entries, that ends with the size of the symbol there or before
+// the next entry; it holds va.
+func (b *builder) gap(start, va, end uint64) image.Range {
+	if i := sort.Search(len(b.fdes), func(i int) bool { return b.fdes[i].Start > va }); i < len(b.fdes) {
+		end = min(end, b.fdes[i].Start)
 	}
-	return []image.Range{{Start: start, End: end}}, -1
+	if size := b.symSize[start]; size > 0 && start+size > va {
+		return image.Range{Start: start, End: min(end, start+size)}
+	}
+	return image.Range{Start: start, End: b.nextStrong(va, end)}
 }
 
 // nextStrong returns the first entry behind va that starts a function for reasons of its own, at most end.

@@ -121,7 +121,9 @@ func (w *worker) prepare() {
 	if n.fde >= 0 {
 		w.pads = w.b.landingPads(w.pads, n.fde)
 		for _, p := range w.b.parts[n.fde] {
-			w.pads = w.b.landingPads(w.pads, int(p))
+			if fde := w.b.fdeOf(p.Start); fde >= 0 {
+				w.pads = w.b.landingPads(w.pads, fde)
+			}
 		}
 	}
 	w.padIn = slices.Grow(w.padIn[:0], len(w.pads))[:len(w.pads)]
@@ -452,9 +454,10 @@ func (w *worker) linkBlock(bl *Block) {
 		if !w.to(next) {
 			if taken {
 				w.leave(bl, TermCond, next)
-			} else if bl.Term != TermBad {
-				// Both ways lead outside, which a block cannot say.
-				w.trouble("control runs out of known code at %#x", next)
+			} else if !w.b.inText(next) {
+				w.leave(bl, TermCond, next)
+			} else {
+				// Both ways lead outside, which a block cannot say: the code behind becomes part of the function.
 				w.outs = append(w.outs, next)
 			}
 		}

@@ -80,7 +80,7 @@ func (w *worker) finish() {
 
 // checkOut makes the function incomplete if a jump-table target or landing pad outside the extent cannot become part of it.
 func (w *worker) checkOut(va uint64) {
-	if w.n.fde < 0 || w.b.fdeOf(va) < 0 {
+	if w.n.fde < 0 {
 		w.trouble("jump table or landing pad leads out of known code to %#x", va)
 	}
 }
@@ -89,6 +89,7 @@ func (w *worker) checkOut(va uint64) {
 func (w *worker) harvest() {
 	n := w.n
 	n.ends = n.fn.Incomplete != ""
+	n.undecodable = false
 	n.loose = false
 	n.tables = n.tables[:0]
 	n.outs = append(n.outs[:0], w.outs...)
@@ -103,8 +104,10 @@ func (w *worker) harvest() {
 	for i := range n.fn.Blocks {
 		bl := &n.fn.Blocks[i]
 		switch bl.Term {
-		case TermRet, TermBad:
+		case TermRet:
 			n.ends = true
+		case TermBad:
+			n.ends, n.undecodable = true, true
 		case TermIndirect:
 			slot, ok := n.fn.Insts[bl.Last-1].AbsMem()
 			n.ends = n.ends || !ok || !w.b.noretSlot[slot]

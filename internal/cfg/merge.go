@@ -1,6 +1,7 @@
 package cfg
 
 import (
+	"cmp"
 	"slices"
 	"sort"
 
@@ -25,7 +26,7 @@ func (b *builder) merge() (grown bool) {
 	}
 	jump := func(n *node, to uint64, odd bool) {
 		c := b.fdeOf(to)
-		if c < 0 || c == n.fde || n.fde >= 0 && slices.Contains(b.parts[n.fde], int32(c)) {
+		if c < 0 || c == n.fde || n.fde >= 0 && b.partOf(n.fde, to) {
 			return
 		}
 		j := &in[c]
@@ -41,6 +42,9 @@ func (b *builder) merge() (grown bool) {
 		}
 	}
 	for _, n := range b.nodes {
+		if n.junk {
+			continue
+		}
 		for _, t := range n.tails {
 			if !t.call && !t.fall {
 				jump(n, t.to, t.cond)
@@ -51,11 +55,13 @@ func (b *builder) merge() (grown bool) {
 		}
 	}
 	touched := make(map[int]bool)
-	join := func(f, c int) {
-		b.parts[f] = append(b.parts[f], int32(c))
-		slices.Sort(b.parts[f])
-		touched[f] = true
-		grown = true
+	join := func(f int, part image.Range) {
+		if !b.partOf(f, part.Start) {
+			b.parts[f] = append(b.parts[f], part)
+			slices.SortFunc(b.parts[f], func(x, y image.Range) int { return cmp.Compare(x.Start, y.Start) })
+			touched[f] = true
+			grown = true
+		}
 	}
 	for c := range in {
 		j := &in[c]
@@ -76,19 +82,19 @@ func (b *builder) merge() (grown bool) {
 			continue
 		}
 		b.merged[c] = j.from >= 0 // else others jump here as well, and it stays a function for them
-		if !slices.Contains(b.parts[from], int32(c)) {
-			join(int(from), c)
-		}
+		join(int(from), b.fdes[c].Range)
 	}
 	// What tables and exceptions lead to belongs to the function in any case, to several if need be.
 	for _, n := range b.nodes {
-		if n.fde < 0 {
+		if n.fde < 0 || n.junk {
 			continue
 		}
 		for _, o := range n.outs {
-			c := b.fdeOf(o)
-			if c >= 0 && c != n.fde && !b.plt[c] && !slices.Contains(b.parts[n.fde], int32(c)) {
-				join(n.fde, c)
+			if c := b.fdeOf(o); c < 0 {
+				text, _ := b.textAt(o)
+				join(n.fde, b.gap(o, o, text.End))
+			} else if !b.plt[c] {
+				join(n.fde, b.fdes[c].Range)
 			}
 		}
 	}
@@ -133,16 +139,22 @@ func (b *builder) dropMerged() {
 // jumps to or falls into, or whose address is taken other than by a jump table.
 func (b *builder) labelsAsFunctions() (grown bool) {
 	for _, n := range b.nodes {
+		if n.junk {
+			continue
+		}
 		for _, t := range n.tails {
 			grown = b.add(t.to, FromTail) || grown
 		}
 		for _, o := range n.outs {
-			if n.fde < 0 || !b.partOf(n.fde, o) {
+			if n.fde < 0 || !b.partOf(n.fde, o) { // into a procedure linkage table, or unknown code
 				grown = b.add(o, FromTail) || grown
 			}
 		}
 	}
 	for _, n := range b.nodes {
+		if n.junk {
+			continue
+		}
 		for _, va := range n.taken {
 			if b.at[va] == nil && !b.deref[va] {
 				grown = b.add(va, FromTaken) || grown
@@ -152,10 +164,9 @@ func (b *builder) labelsAsFunctions() (grown bool) {
 	return b.pointersAsFunctions() || grown
 }
 
-// partOf reports whether va lies in the unwind entry or in one merged into it.
+// partOf reports whether va lies in the unwind entry or in a range that belongs to it.
 func (b *builder) partOf(fde int, va uint64) bool {
-	c := b.fdeOf(va)
-	return c == fde || c >= 0 && slices.Contains(b.parts[fde], int32(c))
+	return b.fdes[fde].Contains(va) || slices.ContainsFunc(b.parts[fde], func(r image.Range) bool { return r.Contains(va) })
 }
 
 // pointersAsFunctions makes functions of the code addresses in data, but for those in jump tables.
@@ -204,12 +215,7 @@ func (b *builder) pointerTables() (tables slots) {
 			}
 		}
 	}
-	slices.SortFunc(tables, func(x, y image.Range) int {
-		if x.Start < y.Start {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(tables, func(x, y image.Range) int { return cmp.Compare(x.Start, y.Start) })
 	out := tables[:0]
 	for _, t := range tables {
 		if n := len(out); n > 0 && t.Start <= out[n-1].End {

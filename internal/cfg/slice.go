@@ -12,7 +12,9 @@ type valueKind uint8
 
 const (
 	vUnknown valueKind = iota // cannot be told: the address of some label may be in it
-	vCycle                    // depends on itself through a loop: adds nothing to a union
+	vCycle                    // itself, through a loop: adds nothing to a union
+	vStep                     // computed from itself through a loop
+	vNoise                    // computed in some other way from an address or a jump table's entry
 	vOutside                  // an argument, a call's result, read from memory that is no table, or computed from such
 	vNumber                   // the number addr
 	vConst                    // the address addr, of code or data of this file
@@ -34,7 +36,7 @@ type value struct {
 
 // Limits of one slice. Slices of compiled code stay far below.
 const (
-	sliceSteps  = 1 << 20 // instructions looked at
+	sliceSteps  = 1 << 18 // instructions looked at
 	sliceDepth  = 40      // definitions upon definitions
 	sliceValues = 64      // values of one register
 )
@@ -50,6 +52,10 @@ type slicer struct {
 	deref []uint64
 	tails []tail
 
+	memo     map[memoKey][]value
+	writes   []decode.RegSet // by block: registers that its instructions define
+	stamp    []uint32        // by block: last walk that visited it
+	walk     uint32
 	predAt   []int32
 	predList []int32
 	entry    int32
@@ -98,14 +104,34 @@ func (s *slicer) start(w *worker) {
 		s.predList[s.predAt[to+1]] = from
 		s.predAt[to+1]++
 	}
+	s.writes = slices.Grow(s.writes[:0], n)[:n]
 	for b := range w.blocks {
-		for _, t := range w.blocks[b].Succs {
+		bl := &w.blocks[b]
+		for _, t := range bl.Succs {
 			add(int32(b), t)
 		}
+		var set decode.RegSet
+		for k := bl.First; k < bl.Last; k++ {
+			set |= defined(w.inst(k))
+		}
+		s.writes[b] = set
 	}
+	s.stamp = slices.Grow(s.stamp[:0], n)[:n]
+	clear(s.stamp)
+	s.walk = 0
+	if s.memo == nil {
+		s.memo = make(map[memoKey][]value)
+	}
+	clear(s.memo)
 	for _, e := range extra {
 		add(e[0], e[1])
 	}
+}
+
+// memoKey is a place at a point.
+type memoKey struct {
+	q query
+	k int32
 }
 
 func (s *slicer) preds(b int32) []int32 { return s.predList[s.predAt[b]:s.predAt[b+1]] }
@@ -126,49 +152,95 @@ type defs struct {
 	lost    bool
 }
 
-// reaching collects the definitions of q that reach the point before position k.
-func (s *slicer) reaching(q query, k int32) (d defs) {
+// defined returns the registers that an instruction defines for the slice. A call defines its results; the other
+// registers that it may change are passed over, as a caller that reads one knows that the callee keeps it (-fipa-ra).
+func defined(in *decode.Inst) decode.RegSet {
+	if in.Op == decode.OpCall {
+		return 1<<decode.RAX | 1<<decode.RDX
+	}
+	return in.Writes
+}
+
+// reaching collects the definitions of register r that reach the point before position k.
+func (s *slicer) reaching(r decode.Reg, k int32) (d defs) {
+	s.walk++
+	type item struct{ b, k int32 } // k: exclusive upper bound
+	var room [16]item
+	work := append(room[:0], item{s.w.blkOf[k], k})
+	for len(work) > 0 {
+		it := work[len(work)-1]
+		work = work[:len(work)-1]
+		if s.steps++; s.steps > sliceSteps {
+			d.lost = true
+			return d
+		}
+		if s.writes[it.b].Has(r) {
+			first := s.w.blocks[it.b].First
+			at := it.k - 1
+			for at >= first && !defined(s.w.inst(at)).Has(r) {
+				at--
+			}
+			s.steps += int(it.k - at)
+			if at >= first {
+				d.add(at, query{reg: r})
+				continue
+			}
+		}
+		if it.b == s.entry {
+			d.entry = true
+		}
+		if s.padBlock[it.b] && callerSaved.Has(r) {
+			d.entry = true // set by the unwinder
+			continue
+		}
+		for _, p := range s.preds(it.b) {
+			if s.stamp[p] != s.walk {
+				s.stamp[p] = s.walk
+				work = append(work, item{p, s.w.blocks[p].Last})
+			}
+		}
+	}
+	return d
+}
+
+func (d *defs) add(at int32, q query) {
+	d.at = append(d.at, at)
+	d.queries = append(d.queries, q)
+}
+
+// storing collects the definitions of the eight bytes at q, an offset from RSP or RBP, that reach the point before
+// position k. Stores through other registers are taken to be to other memory: the slots that matter are those to which
+// the compiler spilled a register.
+func (s *slicer) storing(q query, k int32) (d defs) {
 	type visit struct {
 		block int32
 		q     query
 	}
-	var seen map[visit]bool
 	type item struct {
-		q query
+		visit
 		k int32 // exclusive upper bound
-		b int32
 	}
-	work := []item{{q, k, s.w.blkOf[k]}}
+	seen := make(map[visit]bool)
+	work := []item{{visit{s.w.blkOf[k], q}, k}}
 	for len(work) > 0 {
 		it := work[len(work)-1]
 		work = work[:len(work)-1]
-		bl := &s.w.blocks[it.b]
+		first := s.w.blocks[it.block].First
 		q := it.q
-		stop := false
-		for k := it.k - 1; k >= bl.First && !stop; k-- {
+		done := false
+		for k := it.k - 1; k >= first && !done; k-- {
 			if s.steps++; s.steps > sliceSteps {
 				d.lost = true
 				return d
 			}
 			in := s.w.inst(k)
-			if !q.slot {
-				if in.Op == decode.OpCall {
-					stop = q.reg == decode.RAX || q.reg == decode.RDX
-				} else {
-					stop = in.Writes.Has(q.reg)
-				}
-				if stop {
-					d.at = append(d.at, k)
-					d.queries = append(d.queries, q)
-				}
-				continue
-			}
 			if in.Op == decode.OpCall {
 				continue
 			}
 			if in.Dst.Kind == decode.ArgMem && in.Flags&decode.MemWrite != 0 && in.Base == q.reg && in.Index == decode.NoReg &&
 				in.Disp < q.disp+8 && q.disp < in.Disp+int64(max(in.MemSize, 1)) {
-				d.at, d.queries, stop = append(d.at, k), append(d.queries, q), true
+				d.add(k, q)
+				done = true
 				continue
 			}
 			if !in.Writes.Has(q.reg) {
@@ -177,7 +249,8 @@ func (s *slicer) reaching(q query, k int32) (d defs) {
 			switch {
 			case q.reg == decode.RSP && in.Op == decode.OpPush:
 				if q.disp -= 8; q.disp < 0 && q.disp > -16 {
-					d.at, d.queries, stop = append(d.at, k), append(d.queries, q), true
+					d.add(k, q)
+					done = true
 				}
 			case q.reg == decode.RSP && in.Op == decode.OpPop && !(in.Dst.Kind == decode.ArgReg && in.Dst.Reg == decode.RSP):
 				q.disp += 8
@@ -190,29 +263,21 @@ func (s *slicer) reaching(q query, k int32) (d defs) {
 			case in.Op == decode.OpMov && in.Src.Kind == decode.ArgReg && (in.Src.Reg == decode.RSP || in.Src.Reg == decode.RBP):
 				q.reg = in.Src.Reg
 			default:
-				d.entry, stop = true, true // a slot of we know not what: memory
+				d.lost = true
+				return d
 			}
 		}
-		if stop {
+		if done {
 			continue
 		}
-		if it.b == s.entry {
+		if it.block == s.entry {
 			d.entry = true
 		}
-		if s.padBlock[it.b] && !q.slot && callerSaved.Has(q.reg) {
-			d.entry = true // set by the unwinder
-			continue
-		}
-		for _, p := range s.preds(it.b) {
-			v := visit{p, q}
-			if seen[v] {
-				continue
+		for _, p := range s.preds(it.block) {
+			if v := (visit{p, q}); !seen[v] {
+				seen[v] = true
+				work = append(work, item{v, s.w.blocks[p].Last})
 			}
-			if seen == nil {
-				seen = make(map[visit]bool)
-			}
-			seen[v] = true
-			work = append(work, item{q, s.w.blocks[p].Last, p})
 		}
 	}
 	return d
@@ -225,19 +290,28 @@ const callerSaved = decode.RegSet(1<<decode.RAX | 1<<decode.RCX | 1<<decode.RDX 
 var (
 	unknown = []value{{kind: vUnknown}}
 	outside = []value{{kind: vOutside}}
+	noise   = []value{{kind: vNoise}}
+	cycle   = []value{{kind: vCycle}}
+	step    = []value{{kind: vStep}}
 )
 
 // reg returns the possible values of r before the instruction at position k.
 func (s *slicer) reg(r decode.Reg, k int32) []value { return s.place(query{reg: r}, k) }
 
 func (s *slicer) place(q query, k int32) []value {
-	if !q.slot && q.reg >= 16 {
+	if !q.slot && q.reg >= 16 || len(s.active) > sliceDepth {
 		return unknown
 	}
-	if len(s.active) > sliceDepth {
-		return unknown
+	key := memoKey{q, k}
+	if vs, ok := s.memo[key]; ok {
+		return vs
 	}
-	d := s.reaching(q, k)
+	var d defs
+	if q.slot {
+		d = s.storing(q, k)
+	} else {
+		d = s.reaching(q.reg, k)
+	}
 	if d.lost {
 		return unknown
 	}
@@ -247,7 +321,7 @@ func (s *slicer) place(q query, k int32) []value {
 	}
 	for i, at := range d.at {
 		if slices.Contains(s.active, at) {
-			vs = union(vs, []value{{kind: vCycle}})
+			vs = union(vs, cycle)
 			continue
 		}
 		s.active = append(s.active, at)
@@ -258,7 +332,19 @@ func (s *slicer) place(q query, k int32) []value {
 		}
 	}
 	if len(vs) == 0 {
-		return unknown // unreachable, or all paths cut
+		return unknown // no path leads here
+	}
+	looped := slices.ContainsFunc(vs, func(v value) bool { return v.kind == vCycle || v.kind == vStep })
+	if slices.ContainsFunc(vs, func(v value) bool { return v.kind == vStep }) {
+		for i := range vs {
+			if vs[i].kind == vConst {
+				vs[i] = value{kind: vAddr, addr: vs[i].addr, ix: decode.NoReg, pos: k}
+			}
+		}
+	}
+	// What depends on a definition that is still being evaluated is not complete.
+	if !looped {
+		s.memo[key] = vs
 	}
 	return vs
 }
@@ -339,6 +425,7 @@ func (s *slicer) mix(in *decode.Inst, k int32) []value {
 	if in.Flags&decode.Opaque != 0 {
 		return unknown
 	}
+	result := outside
 	for r := decode.RAX; r <= decode.R15; r++ {
 		if !in.Reads.Has(r) || r == decode.RSP {
 			continue
@@ -347,12 +434,18 @@ func (s *slicer) mix(in *decode.Inst, k int32) []value {
 			continue // only leads to memory
 		}
 		for _, v := range s.reg(r, k) {
-			if v.kind == vUnknown || v.kind >= vConst {
+			switch {
+			case v.kind == vUnknown:
 				return unknown
+			case v.kind == vNoise || v.kind >= vConst:
+				result = noise
+			case result[0].kind != vOutside:
+			case v.kind == vCycle || v.kind == vStep:
+				result = step
 			}
 		}
 	}
-	return outside
+	return result
 }
 
 // arg evaluates an operand of the given size.
@@ -391,7 +484,7 @@ func (s *slicer) load(in *decode.Inst, k int32, size uint8, signed bool) []value
 		return outside
 	}
 	if va, ok := in.AbsMem(); ok {
-		return s.cell(va, size)
+		return s.cell(va, size, signed)
 	}
 	if in.Index == decode.NoReg && size == 8 && (in.Base == decode.RSP || in.Base == decode.RBP && s.framePointer(k)) {
 		return s.place(query{reg: in.Base, slot: true, disp: in.Disp}, k)
@@ -403,7 +496,7 @@ func (s *slicer) load(in *decode.Inst, k int32, size uint8, signed bool) []value
 	for _, v := range s.address(in, k) {
 		switch v.kind {
 		case vConst:
-			vs = union(vs, s.cell(v.addr, size))
+			vs = union(vs, s.cell(v.addr, size, signed))
 		case vAddr:
 			if size >= 4 {
 				v.kind, v.width, v.signed = vEntry, size, signed
@@ -413,6 +506,8 @@ func (s *slicer) load(in *decode.Inst, k int32, size uint8, signed bool) []value
 			}
 		case vUnknown:
 			vs = union(vs, unknown)
+		case vCycle, vStep:
+			vs = union(vs, step)
 		default:
 			vs = union(vs, outside)
 		}
@@ -422,7 +517,7 @@ func (s *slicer) load(in *decode.Inst, k int32, size uint8, signed bool) []value
 
 // framePointer reports whether RBP is made from RSP wherever it reaches position k from.
 func (s *slicer) framePointer(k int32) bool {
-	d := s.reaching(query{reg: decode.RBP}, k)
+	d := s.reaching(decode.RBP, k)
 	if d.lost || d.entry || len(d.at) == 0 {
 		return false
 	}
@@ -437,9 +532,19 @@ func (s *slicer) framePointer(k int32) bool {
 }
 
 // cell evaluates a read of a fixed address.
-func (s *slicer) cell(va uint64, size uint8) []value {
+func (s *slicer) cell(va uint64, size uint8, signed bool) []value {
 	b := s.w.b
-	if size != 8 || b.f.Write(va) && !b.f.Relro.Contains(va) {
+	if size < 4 || size > 8 || b.f.Write(va) && !b.f.Relro.Contains(va) {
+		return outside
+	}
+	if size == 4 {
+		// The table of a switch whose index is constant.
+		if n, ok := b.f.Uint32(va); ok && !b.relocated(va) {
+			if signed {
+				return []value{{kind: vNumber, addr: uint64(int64(int32(n)))}}
+			}
+			return []value{{kind: vNumber, addr: uint64(n)}}
+		}
 		return outside
 	}
 	if to, ok := b.pointer(va); ok && b.f.Mapped(to) {
@@ -472,7 +577,7 @@ func (s *slicer) address(in *decode.Inst, k int32) []value {
 		return s.sum(base, disp, in.Base, decode.NoReg, k)
 	}
 	index := outside
-	if in.Scale == 1 && !slices.ContainsFunc(base, func(v value) bool { return v.kind == vConst || v.kind == vAddr }) {
+	if in.Scale == 1 {
 		index = s.reg(in.Index, k)
 	}
 	vs := s.sum(base, index, in.Base, in.Index, k)
@@ -501,8 +606,16 @@ func (s *slicer) sum1(a, b value, ra, rb decode.Reg, k int32) value {
 	}
 	// Now a.kind <= b.kind.
 	switch {
-	case a.kind == vUnknown, a.kind == vCycle && b.kind != vOutside && b.kind != vCycle:
+	case a.kind == vUnknown:
 		return value{kind: vUnknown}
+	case a.kind == vNumber && a.addr == 0:
+		return b
+	case a.kind <= vStep && b.kind <= vNumber:
+		return value{kind: vStep}
+	case a.kind <= vNumber && b.kind >= vEntry:
+		return value{kind: vNoise}
+	case a.kind <= vNoise:
+		return value{kind: vNoise}
 	case a.kind == vOutside && b.kind == vConst:
 		return value{kind: vAddr, addr: b.addr, ix: ra, pos: k}
 	case a.kind == vOutside && b.kind == vAddr:

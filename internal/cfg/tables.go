@@ -48,13 +48,15 @@ func (w *worker) resolveJump(j *jump) {
 	j.trouble, j.loose, j.tables = "", false, j.tables[:0]
 
 	vs := s.arg(in.Src, in, k, 8, false)
-	paired := func(v value) bool { return v.addr == v.base }
-	somePaired := slices.ContainsFunc(vs, func(v value) bool { return v.kind == vOffset && paired(v) })
-	var escapes, unclear bool
+	paired := func(v value) bool { return v.kind == vOffset && v.addr == v.base }
+	somePaired := slices.ContainsFunc(vs, paired)
+	var escapes, unclear, noise bool
 	for _, v := range vs {
 		switch v.kind {
 		case vOutside, vNumber:
 			escapes = true
+		case vNoise:
+			noise = true
 		case vConst:
 			w.target(j, v.addr)
 		case vOffset:
@@ -77,10 +79,22 @@ func (w *worker) resolveJump(j *jump) {
 				unclear = true
 			}
 		case vAddr:
-			unclear = unclear || w.b.inText(v.addr) || !w.b.f.Mapped(v.addr)
+			switch {
+			case w.b.inText(v.addr):
+				unclear = !w.readStride(j, v) || unclear
+			case !somePaired:
+				noise = true
+			}
 		case vUnknown:
 			unclear = true
 		}
+	}
+	// Where a table is read and added to its own base, the register that holds the base holds nothing else on any path
+	// that can be executed: what comes from elsewhere is from paths that the compiler knew to be dead.
+	if somePaired && len(j.tables) > 0 {
+		escapes = false
+	} else {
+		unclear = unclear || noise
 	}
 	if !escapes && !unclear {
 		return
@@ -182,6 +196,53 @@ func (w *worker) readOffsets(j *jump, v value) bool {
 	return !exact || uint64(count) == n
 }
 
+// readStride resolves a jump to v.addr plus a multiple of a masked register: equal pieces of code, as in hand-written
+// copying loops.
+func (w *worker) readStride(j *jump, v value) bool {
+	if !w.inside(v.addr) {
+		return false
+	}
+	r, stride := v.ix, uint64(1)
+	bl := &w.blocks[w.blkOf[v.pos]]
+	k := v.pos - 1
+	for ; k >= bl.First && r < 16; k-- {
+		in := w.inst(k)
+		if !in.Writes.Has(r) {
+			continue
+		}
+		own := in.Dst.Kind == decode.ArgReg && in.Dst.Reg == r
+		switch {
+		case own && in.Op == decode.OpShl && in.Src.Kind == decode.ArgImm && in.Imm < 12:
+			stride <<= in.Imm
+			continue
+		case own && in.Op == decode.OpMov && in.Src.Kind == decode.ArgReg:
+			r = in.Src.Reg
+			continue
+		case own && in.Op == decode.OpLea && in.Disp == 0 && in.Base == in.Index && in.Base < 16:
+			stride *= 1 + uint64(in.Scale)
+			r = in.Base
+			continue
+		case own && in.Op == decode.OpLea && in.Disp == 0 && in.Base == decode.NoReg && in.Index < 16:
+			stride *= uint64(in.Scale)
+			r = in.Index
+			continue
+		}
+		break
+	}
+	l, ok := w.slice.bound(r, k+1)
+	if !ok || l.n > 256 || stride < 2 || stride > 1<<12 {
+		return false
+	}
+	for i := uint64(0); i < l.n; i++ {
+		to := v.addr + i*stride
+		if !w.inside(to) {
+			return false
+		}
+		w.target(j, to)
+	}
+	return true
+}
+
 // atEnd reports whether va is the end of a range of the extent.
 func (w *worker) atEnd(va uint64) bool {
 	for i := range w.spans {
@@ -233,3 +294,4 @@ func (w *worker) readPointers(j *jump, v value) tableKind {
 	}
 	return labelTable
 }
+
