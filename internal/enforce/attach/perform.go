@@ -133,27 +133,25 @@ func (f *follower) stop(ws unix.WaitStatus) (done bool, err error) {
 	const syscallStop = unix.SIGTRAP | 0x80
 	switch {
 	case ws.Signaled() || ws.Exited():
-		if f.inCall && ws.Signaled() {
-			return true, &KilledError{f.tid, f.calls[len(f.rets)].nr, unix.Signal(ws.Signal())}
+		if ws.Signaled() && ws.Signal() == unix.SIGSYS {
+			return true, f.killed()
 		}
 		return true, fmt.Errorf("thread %d: %w", f.tid, proc.ErrGone)
 	case ws.StopSignal() == syscallStop:
 		return false, f.syscall()
-	case int(ws)>>16 == unix.PTRACE_EVENT_STOP && ws.StopSignal() == unix.SIGTRAP:
-		if f.leaving {
-			return true, f.restore()
-		}
-		return false, nil // a stop that was asked for earlier, or the end of a group stop
-	case int(ws)>>16 == unix.PTRACE_EVENT_STOP:
-		// A stop signal has stopped the process. Detaching leaves it stopped, as it should be.
+	case int(ws)>>16 == unix.PTRACE_EVENT_STOP && f.leaving:
 		if err := f.restore(); err != nil {
 			return true, err
 		}
-		if err := f.c.Detach(f.tid); err != nil {
-			return true, err
+		// A filter's answer by a signal, which the kernel has not got round to.
+		st, err := proc.ReadStatus(f.tid)
+		if err == nil && st.SigPending>>(unix.SIGSYS-1)&1 != 0 {
+			err = f.killed()
 		}
-		return true, f.disturbed()
+		return true, err
 	case int(ws)>>16 != 0:
+		// The beginning or the end of a group stop, or a stop that was asked for earlier. If a stop signal has stopped the
+		// process, the thread runs nevertheless until it is done, and is stopped again when it is detached.
 		return false, nil
 	}
 	// A signal is about to be delivered. Give the thread its registers back: the kernel then does with an interrupted call
@@ -162,6 +160,12 @@ func (f *follower) stop(ws unix.WaitStatus) (done bool, err error) {
 	own := f.ownFault(sig)
 	if err := f.restore(); err != nil {
 		return true, err
+	}
+	if sig == unix.SIGSYS && own {
+		if err := f.c.ResumeWith(f.tid, sig); err != nil {
+			return true, err
+		}
+		return true, f.killed()
 	}
 	if own {
 		return true, fmt.Errorf("thread %d: %s in the code: %w", f.tid, unix.SignalName(sig), ErrThread)
@@ -201,9 +205,20 @@ func (f *follower) syscall() error {
 
 func (f *follower) restore() error { return f.c.SetRegs(f.tid, f.orig) }
 
-// ownFault reports whether a signal was raised by the code itself: a fault of ours, not to be delivered.
+// killed is the outcome when a filter answered a call by a signal: the call that is being made, or that the kernel has
+// skipped for it.
+func (f *follower) killed() error {
+	i := len(f.rets)
+	if !f.inCall {
+		i--
+	}
+	return &KilledError{f.tid, f.calls[max(i, 0)].nr, unix.SIGSYS}
+}
+
+// ownFault reports whether a signal was raised by the code itself, and not sent by a process. But for SIGSYS, the answer
+// of a filter, that is a fault of ours and not to be delivered.
 func (f *follower) ownFault(sig unix.Signal) bool {
-	if sig != unix.SIGSEGV && sig != unix.SIGBUS && sig != unix.SIGILL && sig != unix.SIGTRAP {
+	if sig != unix.SIGSEGV && sig != unix.SIGBUS && sig != unix.SIGILL && sig != unix.SIGTRAP && sig != unix.SIGSYS {
 		return false
 	}
 	code, err := signalCode(f.tid)

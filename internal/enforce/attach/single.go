@@ -32,7 +32,7 @@ func Inject(pid, tid, nr int, args ...uint64) (ret int64, err error) {
 				return err
 			}
 			rets, err := perform(conn, pid, tid, code, []call{c})
-			if len(rets) == 1 { // made, whatever happened then
+			if len(rets) == 1 && !errors.Is(err, ErrKilled) { // made, whatever happened then
 				ret = rets[0]
 				return nil
 			}
