@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -194,6 +195,45 @@ func TestRelocationTables(t *testing.T) {
 			}
 			if s := strings.Join(got, ","); s != tt.want {
 				t.Errorf("got %s, want %s", s, tt.want)
+			}
+		})
+	}
+}
+
+// Undefined symbols that neither a hash table nor a relocation counts are found by where the table must end.
+func TestUncountedSymbols(t *testing.T) {
+	undefined := append(words32(1), append(words32(0x20), make([]byte, 16)...)...) // "lib", weak
+	plausible := slices.Concat(make([]byte, symSize), undefined, undefined)
+	defined := slices.Concat(plausible, words32(1, 5<<16), make([]byte, 16))
+	nameless := slices.Concat(plausible, words32(0, 0x20), make([]byte, 16), undefined)
+	foreign := slices.Concat(plausible, words32(500, 0x20), make([]byte, 16), undefined)
+	emptyHash := words32(1, 1, 1, 0, 0, 0, 0)
+	tests := map[string]struct {
+		tags  tagsAnd
+		table []byte
+		want  int
+	}{
+		"until the strings":   {tagsAnd{dtStrtab: 0x1000 + 3*symSize, dtStrSz: 7}, plausible, 3},
+		"until a definition":  {tagsAnd{dtStrtab: 0x1800, dtStrSz: 7}, defined, 3},
+		"until a null symbol": {tagsAnd{dtStrtab: 0x1800, dtStrSz: 7}, nameless, 3},
+		"until a bad name":    {tagsAnd{dtStrtab: 0x1800, dtStrSz: 7}, foreign, 3},
+		"empty hash table":    {tagsAnd{dtStrtab: 0x1000 + 3*symSize, dtStrSz: 7, dtGNUHash: 0x2000}, plausible, 3},
+		"counted":             {tagsAnd{dtStrtab: 0x1800, dtStrSz: 7, dtHash: 0x2100}, plausible, 2},
+		"used":                {tagsAnd{dtStrtab: 0x1800, dtStrSz: 7, dtRela: 0x2200, dtRelaSz: relaSize}, defined, 4},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			tt.tags[dtSymtab] = 0x1000
+			data := dynFile(tt.tags, map[int][]byte{
+				0x1000: tt.table, 0x2000: emptyHash, 0x2100: words32(1, 2), 0x2200: words64(0x3000, 3<<32|1, 0),
+			})
+			copy(data[tt.tags[dtStrtab]:], "\x00lib\x00V\x00")
+			f, err := Parse("x", data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := len(f.Dyn.Symbols); n != tt.want {
+				t.Errorf("%d symbols, want %d", n, tt.want)
 			}
 		})
 	}

@@ -406,6 +406,61 @@ func TestRejected(t *testing.T) {
 	})
 }
 
+// What the kernel or the loader would not map is refused.
+func TestSegments(t *testing.T) {
+	type seg struct{ off, va, filesz, memsz uint64 }
+	file := func(segs ...seg) []byte {
+		data := ehFile(nil, nil)
+		le.PutUint16(data[56:], uint16(len(segs)))
+		for i, s := range segs {
+			p := data[ehdrSize+i*phdrSize:]
+			le.PutUint32(p, ptLoad)
+			le.PutUint32(p[4:], 4)
+			for j, v := range []uint64{s.off, s.va, s.va, s.filesz, s.memsz, 4096} {
+				le.PutUint64(p[8+8*j:], v)
+			}
+		}
+		return data
+	}
+	tests := map[string]struct {
+		segs []seg
+		is   error
+		text string
+	}{
+		"fine":         {[]seg{{0, 0, 0x1000, 0x1000}, {0x1000, 0x3000, 0x800, 0x9000}}, nil, ""},
+		"any order":    {[]seg{{0x1000, 0x3000, 0x800, 0x9000}, {0, 0, 0x1000, 0x1000}}, nil, ""},
+		"bss only":     {[]seg{{0, 0, 0x1000, 0x1000}, {5, 0x3000, 0, 0x9000}}, nil, ""},
+		"empty":        {[]seg{{0, 0, 0, 0}}, ErrFormat, "no loadable segment"},
+		"overlap":      {[]seg{{0, 0, 0x1000, 0x1001}, {0x1000, 0x1000, 0x800, 0x800}}, ErrFormat, "segments at 0x0 and 0x1000 overlap"},
+		"more in file": {[]seg{{0, 0, 0x1000, 0xfff}}, ErrFormat, "program header 0"},
+		"misaligned":   {[]seg{{0, 0x10, 0x1000, 0x1000}}, ErrFormat, "offset 0x0 does not fit address 0x10"},
+		"wraps":        {[]seg{{0, ^uint64(0xfff), 0x1000, 0x2000}}, ErrFormat, "program header 0"},
+		"behind end":   {[]seg{{0, 0, 0x1000, 0x1000}, {0x8000, 0x8000, 1, 1}}, ErrTruncated, "program header 1"},
+		"again":        {[]seg{{0, 0, 0x8000, 0x8000}, {0, 0x8000, 0x8000, 0x8000}, {0, 0x10000, 1, 1}}, ErrFormat, "0x10001 bytes in a file of 0x8000"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			f, err := Parse("x", file(tt.segs...))
+			if !errors.Is(err, tt.is) || err != nil && !strings.Contains(err.Error(), tt.text) {
+				t.Fatalf("got %v, want %v: ...%s...", err, tt.is, tt.text)
+			}
+			if err == nil && (len(f.Segments) != 2 || f.Segments[0].Start != 0 || f.Segments[1].Start != 0x3000) {
+				t.Errorf("segments %+v", f.Segments)
+			}
+		})
+	}
+}
+
+func TestKind(t *testing.T) {
+	for path, want := range map[string]Kind{
+		"/bin/true": KindPIE, libc: KindShared, "/lib64/ld-linux-x86-64.so.2": KindShared,
+	} {
+		if f := open(t, path); f.Kind != want || f.Static || (path == libc) != (f.Interp != "" && want == KindShared) {
+			t.Errorf("%s: kind %d, static %v, interpreter %q", path, f.Kind, f.Static, f.Interp)
+		}
+	}
+}
+
 func TestOpenErrors(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := Open(filepath.Join(dir, "absent")); !errors.Is(err, os.ErrNotExist) {

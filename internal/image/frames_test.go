@@ -360,3 +360,53 @@ func TestOddLSDA(t *testing.T) {
 		t.Errorf("LSDA outside the file: %v", err)
 	}
 }
+
+// A null pointer is null whatever it is relative to.
+func TestNullPointer(t *testing.T) {
+	for _, enc := range []uint8{peAbs, pePCRel | peS4, peDataRel | peU4, peFuncRel | peU4, peOmit} {
+		c := cursor{b: make([]byte, 8), va: 0x1000}
+		if v := c.pointer(enc, bases{data: 0x2000, fn: 0x3000}); v != 0 || c.bad {
+			t.Errorf("encoding %#x: %#x, bad %v", enc, v, c.bad)
+		}
+	}
+}
+
+func TestLEB128(t *testing.T) {
+	tests := []struct {
+		b    []byte
+		uleb uint64
+		sleb int64
+	}{
+		{[]byte{0}, 0, 0},
+		{[]byte{0x3f}, 63, 63},
+		{[]byte{0x40}, 64, -64},
+		{[]byte{0x7f}, 127, -1},
+		{[]byte{0x80, 1}, 128, 128},
+		{[]byte{0x80, 0x7f}, 0x3f80, -128},
+		{[]byte{0xe5, 0x8e, 0x26}, 624485, 624485},
+		{[]byte{0x80, 0x80, 0}, 0, 0},
+		{[]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f}, 1<<63 - 1, -1},
+	}
+	for _, tt := range tests {
+		u, s := cursor{b: tt.b}, cursor{b: tt.b}
+		if v := u.uleb(); v != tt.uleb || u.bad || u.pos != len(tt.b) {
+			t.Errorf("uleb %x: %d, bad %v", tt.b, v, u.bad)
+		}
+		if v := s.sleb(); v != tt.sleb || s.bad || s.pos != len(tt.b) {
+			t.Errorf("sleb %x: %d, bad %v", tt.b, v, s.bad)
+		}
+	}
+	most := append(bytes.Repeat([]byte{0xff}, 9), 1)
+	if c := (cursor{b: most}); c.uleb() != ^uint64(0) || c.bad {
+		t.Error("uleb: largest value")
+	}
+	for _, b := range [][]byte{nil, {0x80}, append(bytes.Repeat([]byte{0xff}, 9), 2), append(bytes.Repeat([]byte{0x80}, 10), 0)} {
+		u, s := cursor{b: b}, cursor{b: b}
+		if u.uleb(); !u.bad {
+			t.Errorf("uleb %x is accepted", b)
+		}
+		if s.sleb(); !s.bad {
+			t.Errorf("sleb %x is accepted", b)
+		}
+	}
+}
