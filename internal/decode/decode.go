@@ -118,19 +118,30 @@ func (d *decoder) decode(in *Inst) bool {
 	for d.pos < len(d.code) {
 		b := d.code[d.pos]
 		d.pos++
-		switch byteClass[b] {
-		case pfNone:
+		c := byteClass[b]
+		if c == pfRex {
+			// Only a REX prefix directly before the opcode counts; none may stand before VEX and EVEX.
+			if d.pos >= len(d.code) {
+				return false
+			}
+			next := d.code[d.pos]
+			c = byteClass[next]
+			switch c {
+			case pfNone, pfTwo, pfXOP:
+				d.rex, d.hasRex = b&15, true
+				b = next
+				d.pos++
+			case pfVEX2, pfVEX3, pfEVEX:
+				return false
+			default:
+				continue
+			}
+		}
+		if c == pfNone {
 			d.op = b
 			return d.apply(&oneByte[b], in)
-		case pfRex:
-			// Only a REX prefix directly before the opcode counts.
-			if d.pos < len(d.code) {
-				if c := byteClass[d.code[d.pos]]; c == pfNone || c == pfTwo || c == pfXOP {
-					d.rex, d.hasRex = b&15, true
-				} else if c >= pfVEX2 {
-					return false
-				}
-			}
+		}
+		switch c {
 		case pfOpsz:
 			d.opsz = true
 		case pfAddr:
@@ -264,23 +275,16 @@ func (d *decoder) opaque(in *Inst) {
 // operands fills in the operands and their accesses.
 func (d *decoder) operands(sp *spec, in *Inst, size uint8) {
 	at := sp.attr
-	var rm, reg Arg
+	rm, reg := Arg{Reg: NoReg}, Arg{Reg: NoReg}
 	if at&modrm != 0 {
 		rmSize := size
 		if d.mod != 3 {
 			rm = Arg{Kind: ArgMem, Reg: NoReg}
 			if at&noTouch == 0 {
-				if at&rmR != 0 {
-					in.Flags |= MemRead
-				}
-				if at&rmW != 0 {
-					in.Flags |= MemWrite
-				}
+				in.Flags |= Flags(at/rmR&1)*MemRead | Flags(at/rmW&1)*MemWrite
 			}
-			switch sp.mem {
-			case wSame:
-				in.MemSize = uint16(size)
-			default:
+			in.MemSize = uint16(size)
+			if sp.mem != wSame {
 				in.MemSize = uint16(d.width(sp.mem))
 			}
 			if at&rmWide != 0 {
@@ -294,26 +298,26 @@ func (d *decoder) operands(sp *spec, in *Inst, size uint8) {
 				in.SrcSize = rmSize
 			}
 			rm = d.gpr(d.rm|d.rex&rexB<<3, rmSize)
-			in.touch(rm.Reg, rmSize, at&rmR != 0, at&rmW != 0)
+			in.touch(rm.Reg, rmSize, at/rmR, at/rmW)
 		}
 		if at&noReg == 0 {
 			if at&regV != 0 {
 				reg = Arg{Kind: ArgVec, Reg: NoReg}
 			} else {
 				reg = d.gpr(d.reg|d.rex&rexR<<1, size)
-				in.touch(reg.Reg, size, at&regR != 0, at&regW != 0)
+				in.touch(reg.Reg, size, at/regR, at/regW)
 			}
 		}
 	} else if at&opReg != 0 {
 		rm = d.gpr(d.op&7|d.rex&rexB<<3, size)
-		in.touch(rm.Reg, size, at&rmR != 0, at&rmW != 0)
+		in.touch(rm.Reg, size, at/rmR, at/rmW)
 	}
 	if at&acc != 0 {
 		rm = Arg{Kind: ArgReg, Reg: RAX}
-		in.touch(RAX, size, at&regR != 0, at&regW != 0)
+		in.touch(RAX, size, at/regR, at/regW)
 	}
 	if at&(vR|vW) != 0 {
-		in.touch(Reg(d.vvvv), size, at&vR != 0, at&vW != 0)
+		in.touch(Reg(d.vvvv), size, at/vR, at/vW)
 	}
 	if at&swap != 0 {
 		in.Dst, in.Src = reg, rm
@@ -328,12 +332,6 @@ func (d *decoder) operands(sp *spec, in *Inst, size uint8) {
 		in.SrcSize = 1
 		in.Reads |= sCX
 	}
-	if in.Dst.Kind == ArgNone {
-		in.Dst.Reg = NoReg
-	}
-	if in.Src.Kind == ArgNone {
-		in.Src.Reg = NoReg
-	}
 }
 
 // gpr is the operand of general-purpose register n in the given width.
@@ -344,18 +342,14 @@ func (d *decoder) gpr(n, size uint8) Arg {
 	return Arg{Kind: ArgReg, Reg: Reg(n)}
 }
 
-// touch records the access to a register. A write of less than 32 bits keeps the rest, so it reads too.
-func (i *Inst) touch(r Reg, size uint8, read, write bool) {
-	bit := RegSet(1) << r
-	if write {
-		i.Writes |= bit
-		if size < 4 {
-			i.Reads |= bit
-		}
+// touch records the access to a register; the lowest bits of read and write count. A write of less than 32 bits keeps the
+// rest of the register, so it reads too.
+func (i *Inst) touch(r Reg, size uint8, read, write attr) {
+	if size < 4 {
+		read |= write
 	}
-	if read {
-		i.Reads |= bit
-	}
+	i.Reads |= RegSet(read&1) << (r & 15)
+	i.Writes |= RegSet(write&1) << (r & 15)
 }
 
 // width evaluates a width rule.
@@ -363,20 +357,15 @@ func (d *decoder) width(w width) uint8 {
 	if w < wUnknown {
 		return uint8(w)
 	}
+	if w <= wStack {
+		ctx := d.rex >> 3 << 1
+		if d.opsz {
+			ctx |= 1
+		}
+		return integerWidths[w&3][ctx&3]
+	}
 	wide := d.rex&rexW != 0
 	switch w {
-	case wV:
-		return d.operandSize()
-	case wY:
-		if wide {
-			return 8
-		}
-		return 4
-	case wStack:
-		if d.opsz && !wide {
-			return 2
-		}
-		return 8
 	case wFar:
 		return d.operandSize() + 2
 	case wVL:
@@ -436,16 +425,11 @@ func (d *decoder) width(w width) uint8 {
 	return 0
 }
 
+// integerWidths are the widths by wUnknown, wV, wY and wStack, without and with 66 and REX.W.
+var integerWidths = [4][4]uint8{{}, {4, 2, 8, 8}, {4, 4, 8, 8}, {8, 2, 8, 8}}
+
 // operandSize is the width of an ordinary integer operand.
-func (d *decoder) operandSize() uint8 {
-	switch {
-	case d.rex&rexW != 0:
-		return 8
-	case d.opsz:
-		return 2
-	}
-	return 4
-}
+func (d *decoder) operandSize() uint8 { return d.width(wV) }
 
 // modRM reads the ModRM byte and what belongs to the memory operand.
 func (d *decoder) modRM(in *Inst, at attr) bool {
@@ -524,7 +508,7 @@ func (d *decoder) immediate(kind imm, in *Inst) bool {
 		n = 4
 	case iEnter:
 		n = 3
-	case iZ:
+	case iZ, iJW:
 		n = 4
 		if d.opsz && d.rex&rexW == 0 {
 			n = 2
@@ -557,7 +541,7 @@ func (d *decoder) immediate(kind imm, in *Inst) bool {
 		v = int64(uint8(v))
 	case iW, iEnter, iTwo:
 		v = int64(uint16(v))
-	case iJB, iJZ:
+	case iJB, iJW, iJZ:
 		in.Imm = v + int64(in.Addr) + int64(d.pos)
 		return true
 	case iMoffs:

@@ -230,7 +230,7 @@ func buildGroups() (g [numGroups][8]spec) {
 	set(gFF, 5, spec{op: OpJmp, size: wV, mem: wFar, attr: eIn | rmR | memOnly, x: xInt})
 	set(gFF, 6, spec{op: OpPush, size: wStack, attr: eIn | rmR, r: sSP, w: sSP})
 	set(gC6, 7, spec{size: w1, attr: eOp | regOnly | rmV, imm: iB, r: sAX, w: sAX, x: xXabort})
-	set(gC7, 7, spec{op: OpJcc, size: w8, attr: eOp | regOnly | rmV, imm: iJZ, r: sAX, w: sAX, x: xXbegin})
+	set(gC7, 7, spec{op: OpJcc, size: w8, attr: eOp | regOnly | rmV, imm: iJW, r: sAX, w: sAX, x: xXbegin})
 
 	for i := range 2 { // sldt, str; lldt, ltr; verr, verw
 		set(g6, i, spec{op: OpFromVec, size: wV, mem: w2, attr: eOp | rmW})

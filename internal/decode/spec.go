@@ -88,6 +88,7 @@ const (
 	iOne       // none encoded; the value is 1
 	iJB        // 8-bit branch distance
 	iJZ        // 32-bit branch distance, whatever the prefixes
+	iJW        // 32-bit branch distance, 16 bits with 66: xbegin
 	iMoffs     // absolute address
 	iEnter     // 16 bits, then 8
 	iTwo       // two times 8 bits: extrq, insertq

@@ -99,7 +99,7 @@ func (d *decoder) special(sp *spec, in *Inst) bool {
 		if isReg && d.reg == 1 {
 			in.Op = OpFromVec
 			in.Dst, in.Src = d.gpr(d.rm|d.rex&rexB<<3, in.Size), Arg{Kind: ArgVec, Reg: NoReg}
-			in.touch(in.Dst.Reg, in.Size, true, true)
+			in.touch(in.Dst.Reg, in.Size, 1, 1)
 		}
 	case xXabort:
 		return d.rm == 0
@@ -134,13 +134,15 @@ func (i *Inst) nop() {
 // exchangeA completes xchg of the accumulator.
 func (d *decoder) exchangeA(in *Inst) {
 	in.Src = Arg{Kind: ArgReg, Reg: RAX}
-	in.touch(in.Dst.Reg, in.Size, true, true)
-	in.touch(RAX, in.Size, true, true)
+	in.touch(in.Dst.Reg, in.Size, 1, 1)
+	in.touch(RAX, in.Size, 1, 1)
 }
 
 // str completes a string instruction.
 func (d *decoder) str(in *Inst) {
+	kept := attr(0) // 1 if a count of 0 may leave the destination alone
 	if d.rep != 0 {
+		kept = 1
 		in.Flags |= Rep
 		in.Reads |= sCX
 		in.Writes |= sCX
@@ -177,7 +179,7 @@ func (d *decoder) str(in *Inst) {
 	case 0xac: // lods
 		dst = 0
 		in.Flags |= MemRead
-		in.touch(RAX, in.Size, d.rep != 0, true)
+		in.touch(RAX, in.Size, kept, 1)
 		in.Dst, in.Src = rax, mem
 	case 0xae: // scas
 		src = 0
@@ -228,7 +230,7 @@ func (d *decoder) x87(in *Inst) bool {
 			in.Op = OpFromVec
 			in.Size, in.SrcSize = 2, 2
 			in.Dst = Arg{Kind: ArgReg, Reg: RAX}
-			in.touch(RAX, 2, false, true)
+			in.touch(RAX, 2, 0, 1)
 		}
 		return true
 	}
@@ -285,13 +287,13 @@ func (d *decoder) group7(in *Inst) bool {
 		in.Size = d.operandSize()
 		in.SrcSize = in.Size
 		in.Dst, in.Src = d.gpr(rm, in.Size), Arg{Kind: ArgVec, Reg: NoReg}
-		in.touch(Reg(rm), in.Size, false, true)
+		in.touch(Reg(rm), in.Size, 0, 1)
 		return true
 	case 6: // lmsw
 		in.Op = OpToVec
 		in.Dst, in.Src = Arg{Kind: ArgVec, Reg: NoReg}, d.gpr(rm, 2)
 		in.Size, in.SrcSize = 2, 2
-		in.touch(Reg(rm), 2, true, false)
+		in.touch(Reg(rm), 2, 1, 0)
 		return true
 	}
 	switch d.reg<<3 | d.rm {
@@ -391,22 +393,22 @@ func (d *decoder) group15(in *Inst) bool {
 		in.Op = OpFromVec
 		in.Size, in.SrcSize = y, y
 		in.Dst, in.Src = r, vec
-		in.touch(r.Reg, y, false, true)
+		in.touch(r.Reg, y, 0, 1)
 	case d.rep == 0xf3 && d.reg < 4: // wrfsbase, wrgsbase
 		in.Op = OpToVec
 		in.Size, in.SrcSize = y, y
 		in.Dst, in.Src = vec, r
-		in.touch(r.Reg, y, true, false)
+		in.touch(r.Reg, y, 1, 0)
 	case d.rep == 0xf3 && (d.reg == 4 || d.reg == 5): // ptwrite, incssp
 		in.Src = r
 		in.Size, in.SrcSize = y, y
-		in.touch(r.Reg, y, true, false)
+		in.touch(r.Reg, y, 1, 0)
 	case d.rep == 0xf3 && d.reg == 6: // umonitor
 		in.Src = r
-		in.touch(r.Reg, 8, true, false)
+		in.touch(r.Reg, 8, 1, 0)
 	case (d.rep == 0xf2 || d.rep == 0 && d.opsz) && d.reg == 6: // umwait, tpause
 		in.Src = r
-		in.touch(r.Reg, 4, true, false)
+		in.touch(r.Reg, 4, 1, 0)
 		in.Reads |= sAX | sDX
 	case d.rep == 0 && !d.opsz && d.reg >= 5: // lfence, mfence, sfence
 		in.Op = OpNop
@@ -426,16 +428,16 @@ func (d *decoder) group9(in *Inst) bool {
 			in.Op = OpFromVec
 			in.Size, in.SrcSize = 8, 8
 			in.Dst, in.Src = d.gpr(rm, 8), Arg{Kind: ArgVec, Reg: NoReg}
-			in.touch(Reg(rm), 8, false, true)
+			in.touch(Reg(rm), 8, 0, 1)
 		case d.reg == 6 && d.rep == 0xf3: // senduipi
 			in.Src = d.gpr(rm, 8)
-			in.touch(Reg(rm), 8, true, false)
+			in.touch(Reg(rm), 8, 1, 0)
 		case d.reg >= 6 && d.rep == 0: // rdrand, rdseed
 			in.Op = OpFromVec
 			in.Size = d.operandSize()
 			in.SrcSize = in.Size
 			in.Dst, in.Src = d.gpr(rm, in.Size), Arg{Kind: ArgVec, Reg: NoReg}
-			in.touch(Reg(rm), in.Size, false, true)
+			in.touch(Reg(rm), in.Size, 0, 1)
 		default:
 			return false
 		}

@@ -243,9 +243,9 @@ func opcodeSpace() (all [][]byte) {
 	operands := func(head ...byte) {
 		vex := head[0] == 0xc4 || head[0] == 0x62 || head[0] == 0x8f && len(head) > 1
 		for reg := byte(0); reg < 8; reg++ {
-			add(head, 0xc1|reg<<3, 0x23)             // a register
-			add(head, 0xc6|reg<<3, 0x23)             // one that may be the high half of another
-			add(head, 0x43|reg<<3, 0x02)             // 8-bit displacement
+			add(head, 0xc1|reg<<3, 0x23) // a register
+			add(head, 0xc6|reg<<3, 0x23) // one that may be the high half of another
+			add(head, 0x43|reg<<3, 0x02) // 8-bit displacement
 			if !vex {
 				add(head, 0x05|reg<<3, 0x12, 0x34, 0x56) // RIP
 				add(head, 0x44|reg<<3, 0x9e, 0x84)       // index
