@@ -463,7 +463,13 @@ func (w *worker) linkBlock(bl *Block) {
 		}
 	case decode.OpCall:
 		bl.Term = TermCall
-		if bl.NoReturn = w.neverReturns(in); !bl.NoReturn && !w.to(next) {
+		bl.NoReturn = w.neverReturns(in)
+		switch {
+		case bl.NoReturn || w.to(next):
+		case w.n.fde >= 0:
+			// Nothing follows the call in its unwind entry: whoever made the entry knew that it does not return.
+			bl.NoReturn = true
+		default:
 			w.leave(bl, TermCall, next)
 		}
 	case decode.OpSyscall, decode.OpInt80, decode.OpSysenter:
@@ -484,6 +490,9 @@ func (w *worker) linkBlock(bl *Block) {
 	default:
 		if !w.to(next) {
 			w.leave(bl, TermFall, next)
+			if w.pushedReturn(bl) {
+				w.trouble("return to an address pushed before %#x", next)
+			}
 		}
 	}
 }
@@ -508,13 +517,14 @@ func (w *worker) leave(bl *Block, term Term, to uint64) {
 	bl.Term, bl.TailTo = term, to
 }
 
-// pushedReturn reports whether the return that ends a block goes to an address that the block itself stored: an indirect
-// jump in disguise (retpolines, setcontext).
+// pushedReturn reports whether a return at the end of a block would go to an address that the block itself stored: an
+// indirect jump in disguise (retpolines, setcontext).
 func (w *worker) pushedReturn(bl *Block) bool {
-	depth := int64(0) // of the return address below the stack pointer before instruction k
-	for k := bl.Last - 2; k >= bl.First; k-- {
+	depth := int64(0) // of the return address above the stack pointer, behind instruction k
+	for k := bl.Last - 1; k >= bl.First; k-- {
 		in := w.inst(k)
 		switch {
+		case in.Op == decode.OpRet:
 		case in.Op == decode.OpPush:
 			if depth == 0 {
 				return true

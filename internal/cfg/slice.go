@@ -54,7 +54,9 @@ type slicer struct {
 
 	memo     map[memoKey][]value
 	writes   []decode.RegSet // by block: registers that its instructions define
+	stores   []decode.RegSet // by block: registers at fixed offsets from which it writes memory
 	stamp    []uint32        // by block: last walk that visited it
+	slot     []query         // by block: the place that walk looked for, if in memory
 	walk     uint32
 	predAt   []int32
 	predList []int32
@@ -105,16 +107,22 @@ func (s *slicer) start(w *worker) {
 		s.predAt[to+1]++
 	}
 	s.writes = slices.Grow(s.writes[:0], n)[:n]
+	s.stores = slices.Grow(s.stores[:0], n)[:n]
+	s.slot = slices.Grow(s.slot[:0], n)[:n]
 	for b := range w.blocks {
 		bl := &w.blocks[b]
 		for _, t := range bl.Succs {
 			add(int32(b), t)
 		}
-		var set decode.RegSet
+		var set, stores decode.RegSet
 		for k := bl.First; k < bl.Last; k++ {
-			set |= defined(w.inst(k))
+			in := w.inst(k)
+			set |= defined(in)
+			if in.Flags&decode.MemWrite != 0 && in.Base < 16 {
+				stores |= 1 << in.Base
+			}
 		}
-		s.writes[b] = set
+		s.writes[b], s.stores[b] = set, stores
 	}
 	s.stamp = slices.Grow(s.stamp[:0], n)[:n]
 	clear(s.stamp)
@@ -220,19 +228,25 @@ func (s *slicer) storing(q query, k int32) (d defs) {
 		visit
 		k int32 // exclusive upper bound
 	}
-	seen := make(map[visit]bool)
-	work := []item{{visit{s.w.blkOf[k], q}, k}}
+	s.walk++
+	var seen map[visit]bool // of blocks that are visited for several places, where the stack is not balanced
+	var room [16]item
+	work := append(room[:0], item{visit{s.w.blkOf[k], q}, k})
 	for len(work) > 0 {
 		it := work[len(work)-1]
 		work = work[:len(work)-1]
 		first := s.w.blocks[it.block].First
 		q := it.q
 		done := false
+		if s.steps++; s.steps > sliceSteps {
+			d.lost = true
+			return d
+		}
+		if !(s.writes[it.block] | s.stores[it.block]).Has(q.reg) {
+			first = it.k
+		}
 		for k := it.k - 1; k >= first && !done; k-- {
-			if s.steps++; s.steps > sliceSteps {
-				d.lost = true
-				return d
-			}
+			s.steps++
 			in := s.w.inst(k)
 			if in.Op == decode.OpCall {
 				continue
@@ -274,10 +288,19 @@ func (s *slicer) storing(q query, k int32) (d defs) {
 			d.entry = true
 		}
 		for _, p := range s.preds(it.block) {
-			if v := (visit{p, q}); !seen[v] {
+			v := visit{p, q}
+			switch {
+			case s.stamp[p] != s.walk:
+				s.stamp[p], s.slot[p] = s.walk, q
+			case s.slot[p] == q || seen[v]:
+				continue
+			default:
+				if seen == nil {
+					seen = make(map[visit]bool)
+				}
 				seen[v] = true
-				work = append(work, item{v, s.w.blocks[p].Last})
 			}
+			work = append(work, item{v, s.w.blocks[p].Last})
 		}
 	}
 	return d

@@ -294,4 +294,3 @@ func (w *worker) readPointers(j *jump, v value) tableKind {
 	}
 	return labelTable
 }
-
