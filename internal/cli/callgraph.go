@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"syspart/internal/pipeline"
 	"syspart/internal/report"
 	"syspart/profile"
 )
@@ -43,7 +44,7 @@ a graph for Graphviz. With -p it has the modules that a profile found, and the p
 			if form.value == "dot" {
 				return backend.dot(cmd.Context(), binary, p, *s, w)
 			}
-			return backend.callgraph(cmd.Context(), binary, p, *s, func(site report.IndirectSite) error { return report.Site(w, site) })
+			return backend.callgraph(cmd.Context(), binary, p, *s, func(site pipeline.Site) error { return report.Site(w, site) })
 		})
 	}
 	return cmd

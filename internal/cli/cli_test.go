@@ -169,27 +169,6 @@ func TestCreatable(t *testing.T) {
 	}
 }
 
-func TestIdentify(t *testing.T) {
-	sha, _, err := identify("[vdso]")
-	if errors.Is(err, link.ErrNoVDSO) {
-		t.Log("no vDSO in this process")
-	} else if err != nil || len(sha) != 64 {
-		t.Errorf("vDSO: %q, %v", sha, err)
-	}
-	if _, _, err := identify("/no/such"); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("missing file: %v", err)
-	}
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	first, _, err := identify(exe)
-	second, _, _ := identify(exe)
-	if err != nil || first != second || len(first) != 64 {
-		t.Errorf("%s: %q, %q, %v", exe, first, second, err)
-	}
-}
-
 // TestDriveStopsWithItsContext: a workload does not outlive the server that it was for.
 func TestDriveStopsWithItsContext(t *testing.T) {
 	a := &app{stderr: &bytes.Buffer{}}

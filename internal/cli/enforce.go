@@ -1,13 +1,17 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
 
 	"github.com/spf13/cobra"
 
+	"syspart/internal/enforce"
+	"syspart/internal/enforce/attach"
 	"syspart/internal/filter"
+	"syspart/internal/report"
 	"syspart/internal/syscalls"
 )
 
@@ -53,8 +57,7 @@ The profile must fit the program and its libraries.`,
 		if err != nil {
 			return launching(err)
 		}
-		program, err := commandPath(args[0])
-		if err != nil {
+		if _, err := commandPath(args[0]); err != nil {
 			return err
 		}
 		plan, err := backend.plan(cmd.Context(), p, act.Action, *s)
@@ -62,9 +65,12 @@ The profile must fit the program and its libraries.`,
 			return launching(err)
 		}
 		a.progress.clear()
-		code, err := backend.run(cmd.Context(), program, args, plan)
+		code, err := backend.run(cmd.Context(), args, plan)
 		if err != nil {
-			return notExecutable(err)
+			if code == 0 && errors.Is(err, enforce.ErrModule) {
+				code = exitError // it served, but without filters
+			}
+			return &exitStatus{code: code, err: err}
 		}
 		return status(code)
 	}
@@ -109,28 +115,19 @@ nothing of syspart stays behind. The filters cannot be taken away again.`,
 			return err
 		}
 		a.progress.clear()
-		threads, err := backend.attach(cmd.Context(), pid, plan)
+		result, err := backend.attach(cmd.Context(), pid, plan)
+		// What was achieved before an error is told all the same: filters cannot be taken away again.
+		if result != nil {
+			if perr := a.print(func(w io.Writer) error { return report.Attached(w, result, a.style()) }); perr != nil && err == nil {
+				err = perr
+			}
+		}
 		if err != nil {
 			return err
 		}
-		without := 0
-		if err := a.print(func(w io.Writer) error {
-			for _, t := range threads {
-				what := "filter installed"
-				if !t.Installed {
-					without++
-					what = "no filter: " + t.Why
-				}
-				if _, err := fmt.Fprintf(w, "%d/%d %s: %s\n", t.PID, t.TID, printable(t.Kind), printable(what)); err != nil {
-					return err
-				}
-			}
-			return nil
-		}); err != nil {
-			return err
-		}
+		without := result.Count(attach.Outside) + result.Count(attach.Failed)
 		if *strict && without > 0 {
-			return &exitStatus{code: exitIncomplete, err: fmt.Errorf("process %d: %d of %d threads got no filter; attach again when they serve", pid, without, len(threads))}
+			return &exitStatus{code: exitIncomplete, err: fmt.Errorf("process %d: %d of %d threads have no filter; attach again when they serve", pid, without, len(result.Threads))}
 		}
 		return nil
 	}
@@ -178,7 +175,7 @@ a thread's transition and not after it.`,
 		if !ok {
 			return fmt.Errorf("%s: no such system call; names are those of syscalls(2)", args[0])
 		}
-		var values [6]uint64
+		values := make([]uint64, len(args)-1)
 		for i, arg := range args[1:] {
 			v, err := strconv.ParseInt(arg, 0, 64)
 			if err != nil {
@@ -190,7 +187,7 @@ a thread's transition and not after it.`,
 			}
 			values[i] = uint64(v)
 		}
-		ret, err := backend.inject(*pid, *tid, nr, values)
+		ret, err := backend.inject(*pid, *tid, nr, values...)
 		if err != nil {
 			return err
 		}

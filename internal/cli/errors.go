@@ -6,8 +6,11 @@ import (
 	"os"
 	"strings"
 
+	"syspart/internal/enforce/attach"
 	"syspart/internal/image"
 	"syspart/internal/link"
+	"syspart/internal/phase"
+	"syspart/internal/pipeline"
 	"syspart/internal/proc"
 	"syspart/profile"
 )
@@ -115,8 +118,10 @@ var remedies = []struct {
 	{image.ErrFormat, "the file is damaged: install it again"},
 	{profile.ErrSchema, "make the profile again with this version"},
 	{profile.ErrInvalid, "make the profile again"},
+	{pipeline.ErrStart, "use entry, main, a function that its symbols name, or 0xADDR"},
+	{attach.ErrNeverInside, "it served without filters; profile it again under the same configuration"},
 	{proc.ErrGone, "it has ended, or the number is wrong"},
-	{errNoLoop, "let it serve longer, or give it work with --workload"},
+	{phase.ErrNoLoop, "let it serve longer, or give it work with --workload"},
 }
 
 // remedy returns what can be done about an error, "" if nothing is known.

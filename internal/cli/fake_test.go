@@ -13,10 +13,13 @@ import (
 	"time"
 
 	"syspart/internal/enforce"
+	"syspart/internal/enforce/attach"
 	"syspart/internal/filter"
 	"syspart/internal/image"
 	"syspart/internal/observe"
-	"syspart/internal/report"
+	"syspart/internal/phase"
+	"syspart/internal/pipeline"
+	"syspart/internal/proc"
 	"syspart/internal/syscalls"
 	"syspart/profile"
 )
@@ -24,64 +27,67 @@ import (
 // mainFake is the command with layers below it that do next to nothing, so that tests see what the command line alone
 // does: what goes to which stream, exit codes, files.
 func mainFake() {
-	backend.analyze = func(_ context.Context, binary string, from []string, _ settings) (*report.AnalysisValue, error) {
+	backend.analyze = func(_ context.Context, binary string, from []string, _ pipeline.Options) (*pipeline.Analysis, error) {
 		f, err := image.Open(binary)
 		if err != nil {
 			return nil, err
 		}
-		a := &report.AnalysisValue{Path: binary, BuildID: f.BuildID, Functions: 3}
+		a := &pipeline.Analysis{Path: binary, BuildID: f.BuildID, Functions: 3}
 		for _, point := range from {
 			if point == "nowhere" {
 				return nil, fmt.Errorf("%s: no function nowhere", binary)
 			}
-			a.Sets = append(a.Sets, report.Set{From: point, Calls: syscalls.Of(0, 1, 60)})
+			a.Sets = append(a.Sets, pipeline.Set{From: point, Calls: syscalls.Of(0, 1, 60)})
 		}
 		if os.Getenv("UNRESOLVED") != "" {
 			a.Unresolved = []profile.Unresolved{{What: "dlopen", Module: binary, Offset: "0x10", Effect: "unknown libraries"}}
 		}
 		return a, nil
 	}
-	backend.loops = func(_ context.Context, binary string, _ settings) ([]report.LoopValue, error) {
-		return []report.LoopValue{{Rank: 1, Module: binary, Function: "f", Header: "0x10", Depth: 1, Blocking: true}}, nil
+	backend.loops = func(_ context.Context, binary string, _ pipeline.Options) ([]pipeline.Loop, error) {
+		return []pipeline.Loop{{Rank: 1, Module: binary, Function: "f", Header: "0x10", Depth: 1, Blocking: true}}, nil
 	}
-	backend.callgraph = func(_ context.Context, binary string, p *profile.Profile, s settings, emit func(report.IndirectSite) error) error {
-		site := report.IndirectSite{Module: binary, Site: "0x10", Rule: "level " + s.Level}
+	backend.callgraph = func(_ context.Context, binary string, p *profile.Profile, opt pipeline.Options, emit func(pipeline.Site) error) error {
+		site := pipeline.Site{Module: binary, Site: "0x10", Rule: "level " + opt.Level.String()}
 		if p != nil {
 			site.Targets = [][2]string{{p.Program.Path, "0x20"}}
 		}
 		return emit(site)
 	}
-	backend.dot = func(_ context.Context, _ string, _ *profile.Profile, _ settings, w io.Writer) error {
+	backend.dot = func(_ context.Context, _ string, _ *profile.Profile, _ pipeline.Options, w io.Writer) error {
 		_, err := io.WriteString(w, "digraph {}\n")
 		return err
 	}
-	backend.explain = func(_ context.Context, p *profile.Profile, call string, _ settings) (*report.ExplanationValue, error) {
-		e := &report.ExplanationValue{Syscall: call}
+	backend.explain = func(_ context.Context, p *profile.Profile, call string, _ pipeline.Options) (*pipeline.Explanation, error) {
+		e := &pipeline.Explanation{Syscall: call}
 		for i := range p.Threads {
 			e.Closed = append(e.Closed, p.Threads[i].Kind+": closed after the transition; never needed")
 		}
 		return e, nil
 	}
-	backend.observe = fakeObserve
+	if os.Getenv("OBSERVE") != "really" {
+		backend.observe = fakeObserve
+	}
 	backend.profile = fakeProfile
-	backend.plan = func(_ context.Context, p *profile.Profile, action filter.Action, _ settings) (*enforce.Plan, error) {
-		if err := p.Verify(identify); err != nil {
+	backend.plan = func(_ context.Context, p *profile.Profile, action filter.Action, _ pipeline.Options) (*enforce.Plan, error) {
+		if err := p.Verify(pipeline.Identify); err != nil {
 			return nil, err
 		}
 		return &enforce.Plan{Program: p.Program.Path, Action: action}, nil
 	}
-	backend.run = func(_ context.Context, program string, argv []string, plan *enforce.Plan) (int, error) {
-		cmd := passThrough(program, argv)
+	backend.run = func(_ context.Context, argv []string, plan *enforce.Plan) (int, error) {
+		cmd := passThrough(argv)
 		cmd.Env = append(os.Environ(), "ACTION="+plan.Action.String())
 		if err := cmd.Start(); err != nil {
-			return 0, err
+			return proc.LaunchStatus(err), err
 		}
 		return endStatus(cmd), nil
 	}
-	backend.attach = func(_ context.Context, pid int, _ *enforce.Plan) ([]placed, error) {
-		return []placed{{PID: pid, TID: pid, Kind: "cycle", Installed: true}, {PID: pid, TID: pid + 1, Why: "not in its main loop"}}, nil
+	backend.attach = func(_ context.Context, pid int, _ *enforce.Plan) (*attach.Result, error) {
+		return &attach.Result{Threads: []attach.Thread{
+			{PID: pid, TID: pid, Comm: "d", Kind: "cycle", Status: attach.Installed}, {PID: pid, TID: pid + 1, Comm: "d"}}}, nil
 	}
-	backend.inject = func(pid, tid, nr int, args [6]uint64) (int64, error) {
+	backend.inject = func(pid, tid, nr int, args ...uint64) (int64, error) {
 		if pid != tid {
 			return -1, errors.New("another thread")
 		}
@@ -90,7 +96,8 @@ func mainFake() {
 	os.Exit(Main(os.Args))
 }
 
-func passThrough(program string, argv []string) *exec.Cmd {
+func passThrough(argv []string) *exec.Cmd {
+	program, _ := commandPath(argv[0])
 	return &exec.Cmd{Path: program, Args: argv, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}
 }
 
@@ -111,10 +118,11 @@ func fakeObserve(_ context.Context, w watch) (*observe.Observation, error) {
 		if err != nil {
 			return nil, err
 		}
+		w.Started(w.PID)
 		return &observe.Observation{Program: exe}, nil
 	}
 	begin := time.Now()
-	cmd := passThrough(w.Program, w.Command)
+	cmd := passThrough(w.Command)
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -135,20 +143,20 @@ func fakeObserve(_ context.Context, w watch) (*observe.Observation, error) {
 	}()
 	status := endStatus(cmd)
 	close(done)
-	return &observe.Observation{Program: w.Program, Exited: true, ExitStatus: status, Seconds: time.Since(begin).Seconds()}, nil
+	return &observe.Observation{Program: cmd.Path, Exited: true, ExitStatus: status, Seconds: time.Since(begin).Seconds()}, nil
 }
 
 // fakeProfile makes a profile that fits the program; NOLOOP has it fail.
-func fakeProfile(_ context.Context, binary string, _ *observe.Observation, _ settings) (*profile.Profile, error) {
+func fakeProfile(_ context.Context, binary string, _ *observe.Observation, _ pipeline.Options) (*profile.Profile, error) {
 	if os.Getenv("NOLOOP") != "" {
-		return nil, fmt.Errorf("%s: %w", binary, errNoLoop)
+		return nil, fmt.Errorf("%s: %w", binary, phase.ErrNoLoop)
 	}
 	return profileOf(binary)
 }
 
 // profileOf is a profile of one thread kind that fits a program.
 func profileOf(binary string) (*profile.Profile, error) {
-	sha, id, err := identify(binary)
+	sha, id, err := pipeline.Identify(binary)
 	if err != nil {
 		return nil, err
 	}

@@ -12,14 +12,16 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"syspart/internal/callgraph"
+	"syspart/internal/pipeline"
 	"syspart/internal/proc"
 	"syspart/internal/syscalls"
 	"syspart/profile"
 )
 
 // analysisFlags adds the flags that every analysing verb has, and returns what they set.
-func (a *app) analysisFlags(cmd *cobra.Command) *settings {
-	s := &settings{Progress: a.progress.show}
+func (a *app) analysisFlags(cmd *cobra.Command) *pipeline.Options {
+	s := &pipeline.Options{Progress: a.progress.show}
 	f := cmd.Flags()
 	f.StringVar(&s.CacheDir, "cache-dir", "", "keep module summaries in `DIR` (default: syspart in the user's cache directory)")
 	f.BoolVar(&s.NoCache, "no-cache", false, "neither read nor write module summaries")
@@ -27,19 +29,30 @@ func (a *app) analysisFlags(cmd *cobra.Command) *settings {
 }
 
 // rootFlag adds --root.
-func rootFlag(cmd *cobra.Command, s *settings) {
+func rootFlag(cmd *cobra.Command, s *pipeline.Options) {
 	cmd.Flags().StringVar(&s.Root, "root", "", "the file system that the program runs in, e.g. an unpacked image")
 }
 
 // laterFlags adds the flags that name what the analysis cannot see by itself.
-func laterFlags(cmd *cobra.Command, s *settings) {
+func laterFlags(cmd *cobra.Command, s *pipeline.Options) {
 	cmd.Flags().StringArrayVar(&s.Modules, "module", nil, "a library `FILE`, or a directory of them, that is loaded later (repeatable)")
 	cmd.Flags().StringArrayVar(&s.Exec, "exec", nil, "a program `FILE` that the server executes (repeatable)")
 }
 
 // levelFlag adds --level.
-func levelFlag(cmd *cobra.Command, s *settings) {
-	cmd.Flags().StringVar(&s.Level, "level", "", "how indirect calls are resolved, a (coarse) to g (fine); default: the finest there is")
+func levelFlag(cmd *cobra.Command, s *pipeline.Options) {
+	cmd.Flags().Var(&level{&s.Level}, "level", "how indirect calls are resolved, from a (coarse) on")
+}
+
+// level is the value of --level.
+type level struct{ *callgraph.Level }
+
+func (l *level) Type() string { return "LEVEL" }
+
+// Set is called by the flag parser.
+func (l *level) Set(s string) (err error) {
+	*l.Level, err = callgraph.ParseLevel(s)
+	return err
 }
 
 // profileFlag adds -p.

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"syspart/internal/observe"
+	"syspart/internal/pipeline"
 	"syspart/profile"
 )
 
@@ -26,7 +27,7 @@ type recording struct {
 	pid      int           // running server, or 0
 	command  []string      // server to start
 	strict   bool
-	settings settings
+	options  pipeline.Options
 }
 
 // profile builds the verb of that name.
@@ -74,7 +75,7 @@ stdout.`,
 		return nil
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		r.command, r.settings = args, *s
+		r.command, r.options = args, *s
 		return a.record(cmd.Context(), &r)
 	}
 	return cmd
@@ -86,11 +87,10 @@ func (a *app) record(ctx context.Context, r *recording) error {
 	fail := func(err error) error { return err }
 	if r.pid == 0 {
 		fail = launching
-		program, err := commandPath(r.command[0])
-		if err != nil {
+		if _, err := commandPath(r.command[0]); err != nil {
 			return err
 		}
-		w.Program, w.Command = program, r.command
+		w.Command = r.command
 	} else {
 		var stop context.CancelFunc
 		ctx, stop = signal.NotifyContext(ctx, unix.SIGINT, unix.SIGTERM)
@@ -104,7 +104,7 @@ func (a *app) record(ctx context.Context, r *recording) error {
 	if err != nil {
 		return err
 	}
-	p, err := backend.profile(context.WithoutCancel(ctx), obs.Program, obs, r.settings)
+	p, err := backend.profile(context.WithoutCancel(ctx), obs.Program, obs, r.options)
 	a.progress.clear()
 	if err == nil {
 		err = a.write(r.out, p)
@@ -128,9 +128,6 @@ func (a *app) record(ctx context.Context, r *recording) error {
 func (a *app) observe(ctx context.Context, r *recording, w watch) (obs *observe.Observation, ended bool, err error) {
 	until, started := make(chan struct{}), make(chan int, 1)
 	w.Until, w.Started = until, func(pid int) { started <- pid }
-	if r.pid != 0 {
-		started <- r.pid
-	}
 	driveCtx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	driven := make(chan error, 1)

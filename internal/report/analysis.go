@@ -5,16 +5,18 @@ import (
 	"io"
 	"slices"
 
+	"syspart/internal/pipeline"
 	"syspart/internal/syscalls"
 	"syspart/profile"
 )
 
 // Analysis prints an analysis as tables: one row a starting point, then the calls of each.
-func Analysis(w io.Writer, a *AnalysisValue, style Style) error {
+func Analysis(w io.Writer, a *pipeline.Analysis, style Style) error {
 	p := newPrinter(w, style)
 	p.program(a.Path, a.BuildID)
-	p.printf("  %s, %s, %s address-taken, %s with %.1f targets on average\n", plural(len(a.Modules), "module"),
-		plural(a.Functions, "function"), group(a.AddressTaken), plural(a.IndirectSites, "indirect site"), a.AverageTargets)
+	p.printf("  %s, %s (%s address-taken), %s\n", plural(len(a.Modules), "module"), plural(a.Functions, "live function"),
+		group(a.AddressTaken), plural(a.Edges, "edge"))
+	p.printf("  %s with %.1f targets on average\n", plural(a.IndirectSites, "indirect site"), a.AverageTargets)
 
 	rows := [][]cell{heading("FROM", ">FUNCTIONS", ">CALLS", "")}
 	for _, s := range a.Sets {
@@ -42,10 +44,10 @@ func Analysis(w io.Writer, a *AnalysisValue, style Style) error {
 }
 
 // Loops prints the loops of a binary, likeliest main loop first.
-func Loops(w io.Writer, loops []LoopValue, style Style) error {
+func Loops(w io.Writer, loops []pipeline.Loop, style Style) error {
 	p := newPrinter(w, style)
 	loops = slices.Clone(loops)
-	slices.SortStableFunc(loops, func(a, b LoopValue) int { return a.Rank - b.Rank })
+	slices.SortStableFunc(loops, func(a, b pipeline.Loop) int { return a.Rank - b.Rank })
 	rows := [][]cell{heading(">RANK", "MODULE", "FUNCTION", "HEADER", ">DEPTH", "WAITS IN")}
 	for _, l := range loops {
 		waits := ""

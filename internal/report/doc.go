@@ -13,5 +13,6 @@
 //	Profile, ProfileJSON          what a profile allows where, and what that closes
 //	Explanation, ExplanationJSON  why a call is allowed, or why not
 //	Check                         does a profile still fit the files
+//	Attached                      what became of each thread of a running server
 //	Names                         one name a line
 package report

@@ -2,10 +2,12 @@ package report
 
 import (
 	"io"
+
+	"syspart/internal/pipeline"
 )
 
 // Explanation prints the paths that lead to a call, a step a line, then the thread kinds for which it is closed.
-func Explanation(w io.Writer, e *ExplanationValue, style Style) error {
+func Explanation(w io.Writer, e *pipeline.Explanation, style Style) error {
 	p := newPrinter(w, style)
 	serving := 0
 	for i := range e.Open {
@@ -35,7 +37,7 @@ func Explanation(w io.Writer, e *ExplanationValue, style Style) error {
 }
 
 // path prints one path: where each step is, and in words what leads to it.
-func (p *printer) path(path *Path) {
+func (p *printer) path(path *pipeline.Path) {
 	p.title("%s, %s", clean(path.Kind), clean(path.Phase))
 	rows := [][]cell{heading("", "AT", "MODULE", "FUNCTION", "BY")}
 	for i, s := range path.Steps {

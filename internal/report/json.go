@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"io"
 
+	"syspart/internal/pipeline"
 	"syspart/profile"
 )
 
@@ -33,7 +34,7 @@ type setJSON struct {
 }
 
 // AnalysisJSON writes an analysis as one document.
-func AnalysisJSON(w io.Writer, a *AnalysisValue) error {
+func AnalysisJSON(w io.Writer, a *pipeline.Analysis) error {
 	sets := make([]setJSON, len(a.Sets))
 	for i, s := range a.Sets {
 		sets[i] = setJSON{s.From, s.Functions, s.Calls.Names()}
@@ -45,12 +46,13 @@ func AnalysisJSON(w io.Writer, a *AnalysisValue) error {
 		Functions      int                  `json:"functions"`
 		AddressTaken   int                  `json:"addressTaken"`
 		IndirectSites  int                  `json:"indirectSites"`
+		Edges          int                  `json:"edges"`
 		AverageTargets float64              `json:"averageTargets"`
 		Sets           []setJSON            `json:"sets"`
 		Unresolved     []profile.Unresolved `json:"unresolved"`
 		Assumptions    []string             `json:"assumptions"`
 	}{schemaVersion, profile.Program{Path: a.Path, SHA256: a.SHA256, BuildID: a.BuildID}, list(a.Modules), a.Functions,
-		a.AddressTaken, a.IndirectSites, a.AverageTargets, sets, list(a.Unresolved), list(a.Assumptions)})
+		a.AddressTaken, a.IndirectSites, a.Edges, a.AverageTargets, sets, list(a.Unresolved), list(a.Assumptions)})
 }
 
 type loopJSON struct {
@@ -65,7 +67,7 @@ type loopJSON struct {
 }
 
 // LoopsJSON writes loops as one document.
-func LoopsJSON(w io.Writer, loops []LoopValue) error {
+func LoopsJSON(w io.Writer, loops []pipeline.Loop) error {
 	out := make([]loopJSON, len(loops))
 	for i, l := range loops {
 		out[i] = loopJSON{l.Rank, l.Module, l.Function, l.Entry, l.Header, l.Depth, l.Blocking, list(l.Calls)}
@@ -77,7 +79,7 @@ func LoopsJSON(w io.Writer, loops []LoopValue) error {
 }
 
 // Site writes one indirect call site as a line of JSON.
-func Site(w io.Writer, s IndirectSite) error {
+func Site(w io.Writer, s pipeline.Site) error {
 	s.Targets = list(s.Targets)
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
@@ -144,7 +146,7 @@ type pathJSON struct {
 }
 
 // ExplanationJSON writes an explanation as one document.
-func ExplanationJSON(w io.Writer, e *ExplanationValue) error {
+func ExplanationJSON(w io.Writer, e *pipeline.Explanation) error {
 	open := make([]pathJSON, len(e.Open))
 	for i, p := range e.Open {
 		steps := make([]stepJSON, len(p.Steps))

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"syspart/internal/enforce/attach"
+	"syspart/internal/pipeline"
 	"syspart/internal/syscalls"
 	"syspart/profile"
 )
@@ -22,14 +24,14 @@ func calls(names string) syscalls.Set {
 
 const libc = "/lib/libc.so.6"
 
-func analysis() *AnalysisValue {
-	return &AnalysisValue{
+func analysis() *pipeline.Analysis {
+	return &pipeline.Analysis{
 		Path: "/usr/sbin/d", SHA256: "aa", BuildID: "0a1b", Modules: []profile.Module{{Path: libc, Found: profile.FoundNeeded}},
-		Sets: []Set{
+		Sets: []pipeline.Set{
 			{From: "entry", Calls: calls("read write execve"), Functions: 1234},
 			{From: "argv", Calls: syscalls.All(), Functions: 7},
 		},
-		Functions: 54321, AddressTaken: 978, IndirectSites: 1, AverageTargets: 45.67,
+		Functions: 54321, AddressTaken: 978, IndirectSites: 1, Edges: 1000000, AverageTargets: 45.67,
 		Unresolved:  []profile.Unresolved{{What: "syscall number", Module: libc, Offset: "0x10", Function: "syscall", Effect: "opens all calls"}},
 		Assumptions: []string{"code is not written at run time"},
 	}
@@ -57,10 +59,10 @@ func document() *profile.Profile {
 	}
 }
 
-func explanation() *ExplanationValue {
-	return &ExplanationValue{
+func explanation() *pipeline.Explanation {
+	return &pipeline.Explanation{
 		Syscall: "execve",
-		Open: []Path{{Kind: "cycle", Phase: "serving", Syscall: "execve", Site: "libc.so.6 0xd5f0", Steps: []Step{
+		Open: []pipeline.Path{{Kind: "cycle", Phase: "serving", Syscall: "execve", Site: "libc.so.6 0xd5f0", Steps: []pipeline.Step{
 			{Module: "/usr/sbin/d", Function: "fn_0x5a00", Offset: "0x5a10", Kind: "transition"},
 			{Module: libc, Function: "execve", Offset: "0xd5e0", Kind: "plt", Rule: "symbol execve@GLIBC_2.2.5"}}}},
 		Closed: []string{"ring: closed after the transition; never needed"},
@@ -96,7 +98,8 @@ func TestAnalysis(t *testing.T) {
 	out := render(t, func(b *bytes.Buffer) error { return Analysis(b, analysis(), Style{}) })
 	contains(t, out,
 		"/usr/sbin/d  build-id 0a1b",
-		"1 module, 54,321 functions, 978 address-taken, 1 indirect site with 45.7 targets on average",
+		"1 module, 54,321 live functions (978 address-taken), 1,000,000 edges",
+		"1 indirect site with 45.7 targets on average",
 		"FROM   FUNCTIONS  CALLS",
 		"entry      1,234      3",
 		"entry: 3 calls",
@@ -180,7 +183,7 @@ func TestExplanation(t *testing.T) {
 }
 
 func TestLoops(t *testing.T) {
-	loops := []LoopValue{
+	loops := []pipeline.Loop{
 		{Module: "/d", Function: "g", Header: "0x20", Depth: 2, Rank: 2},
 		{Module: "/d", Function: "f", Header: "0x10", Depth: 1, Rank: 1, Blocking: true, Calls: []string{"epoll_wait", "accept4"}},
 	}
@@ -200,6 +203,22 @@ func TestCheck(t *testing.T) {
 	}), "changed /lib/libc.so.6: was there when the server was profiled and is missing now; install it or profile the server again")
 }
 
+func TestAttached(t *testing.T) {
+	r := &attach.Result{Threads: []attach.Thread{
+		{PID: 10, TID: 10, Comm: "d", Kind: "cycle", Status: attach.Installed},
+		{PID: 10, TID: 11, Comm: "d", Kind: "cycle", Status: attach.Already},
+		{PID: 10, TID: 12, Comm: "io\x1b", Status: attach.Outside},
+		{PID: 10, TID: 13, Comm: "d", Kind: "cycle", Status: attach.Failed, Err: errors.New("no room")},
+	}}
+	contains(t, render(t, func(b *bytes.Buffer) error { return Attached(b, r, Style{}) }),
+		"PID  TID  NAME    KIND   FILTER",
+		"10   10  d       cycle  installed",
+		"10   11  d       cycle  already installed",
+		`10   12  io\x1b  -      none: not inside a serving loop of the profile`,
+		"10   13  d       cycle  none: no room",
+		"2 of 4 threads have their filter")
+}
+
 func TestNames(t *testing.T) {
 	if out := render(t, func(b *bytes.Buffer) error { return Names(b, []string{"write", "read", "write"}) }); out != "read\nwrite\n" {
 		t.Errorf("%q", out)
@@ -212,8 +231,8 @@ func TestNames(t *testing.T) {
 func TestJSON(t *testing.T) {
 	for name, f := range map[string]func(*bytes.Buffer) error{
 		"analysis":    func(b *bytes.Buffer) error { return AnalysisJSON(b, analysis()) },
-		"empty":       func(b *bytes.Buffer) error { return AnalysisJSON(b, &AnalysisValue{}) },
-		"loops":       func(b *bytes.Buffer) error { return LoopsJSON(b, []LoopValue{{}}) },
+		"empty":       func(b *bytes.Buffer) error { return AnalysisJSON(b, &pipeline.Analysis{}) },
+		"loops":       func(b *bytes.Buffer) error { return LoopsJSON(b, []pipeline.Loop{{}}) },
 		"profile":     func(b *bytes.Buffer) error { return ProfileJSON(b, document(), "") },
 		"one kind":    func(b *bytes.Buffer) error { return ProfileJSON(b, document(), "ring") },
 		"explanation": func(b *bytes.Buffer) error { return ExplanationJSON(b, explanation()) },
@@ -256,7 +275,7 @@ func TestJSON(t *testing.T) {
 
 func TestSite(t *testing.T) {
 	out := render(t, func(b *bytes.Buffer) error {
-		return Site(b, IndirectSite{Module: "/d", Site: "0x10", Targets: [][2]string{{libc, "0x20"}}, Rule: "a<b"})
+		return Site(b, pipeline.Site{Module: "/d", Site: "0x10", Targets: [][2]string{{libc, "0x20"}}, Rule: "a<b"})
 	})
 	if want := `{"module":"/d","site":"0x10","targets":[["/lib/libc.so.6","0x20"]],"rule":"a<b"}` + "\n"; out != want {
 		t.Errorf("got %q, want %q", out, want)
