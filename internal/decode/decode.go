@@ -257,7 +257,7 @@ func (d *decoder) apply(sp *spec, in *Inst) bool {
 	if sp.x != xNone && !d.special(sp, in) {
 		return false
 	}
-	if in.Op == OpNop && in.Flags&HasMem != 0 {
+	if in.Op == OpNop {
 		in.nop()
 	}
 	if at&opaque != 0 {

@@ -88,12 +88,15 @@ func (d *decoder) special(sp *spec, in *Inst) bool {
 		} else if in.Op == OpPop {
 			in.Dst = Arg{Kind: ArgVec, Reg: NoReg}
 		}
-	case xGrp7:
-		return d.group7(in)
-	case xGrp15:
+	case xGrp7, xGrp9, xGrp15:
+		in.Dst = Arg{Reg: NoReg}
+		switch sp.x {
+		case xGrp7:
+			return d.group7(in)
+		case xGrp9:
+			return d.group9(in)
+		}
 		return d.group15(in)
-	case xGrp9:
-		return d.group9(in)
 	case xNop1E:
 		// rdssp leaves its register alone where shadow stacks are off; endbr and everything else here is a nop.
 		if isReg && d.reg == 1 {
