@@ -200,6 +200,28 @@ func TestRelocationTables(t *testing.T) {
 	}
 }
 
+func TestDynamicFields(t *testing.T) {
+	names := []byte("\x00lib\x00V\x00$ORIGIN\x00")
+	all := tagsAnd{
+		dtStrtab: 0x1000, dtStrSz: uint64(len(names)), dtNeeded: 1, dtSoname: 5, dtRpath: 7, dtRunpath: 8, dtAuxiliary: 1,
+		dtAudit: 5, dtFlags: 8, dtSymbolic: 0, dtFlags1: 3, dtInit: 0x3000, dtFini: 0x3008,
+		dtPreinitArray: 0x1800, dtPreinitSz: 8, dtInitArray: 0x1808, dtInitArraySz: 16, dtFiniArray: 0x1818, dtFiniArraySz: 24,
+	}
+	f, err := Parse("x", dynFile(all, map[int][]byte{0x1000: names}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	diff(t, "dynamic section", f.Dyn, Dynamic{
+		Needed: []string{"lib"}, Soname: "V", Rpath: "$ORIGIN", Runpath: "ORIGIN", Filters: []string{"lib"}, Audit: []string{"V"},
+		Flags: 8 | dfSymbolic, Flags1: 3, Symbolic: true, Init: 0x3000, Fini: 0x3008, Relocs: []Reloc{},
+		PreinitArray: Range{0x1800, 0x1808}, InitArray: Range{0x1808, 0x1818}, FiniArray: Range{0x1818, 0x1830},
+	})
+	f, err = Parse("x", dynFile(tagsAnd{dtFlags: dfSymbolic}, nil))
+	if err != nil || !f.Dyn.Symbolic {
+		t.Errorf("DF_SYMBOLIC: %v, %v", f.Dyn.Symbolic, err)
+	}
+}
+
 // Undefined symbols that neither a hash table nor a relocation counts are found by where the table must end.
 func TestUncountedSymbols(t *testing.T) {
 	undefined := append(words32(1), append(words32(0x20), make([]byte, 16)...)...) // "lib", weak
