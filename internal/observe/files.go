@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -68,7 +69,9 @@ func (fs *Files) open(pid int, m *proc.Mapping) *code {
 			c.module, c.buildID = &unwind.Module{Path: m.Path, Table: t}, c.file.BuildID
 		}
 	}
-	fs.opened[key] = c
+	if c.err == nil || !errors.Is(c.err, os.ErrNotExist) && !errors.Is(c.err, proc.ErrGone) { // else: next time
+		fs.opened[key] = c
+	}
 	return c
 }
 
@@ -81,13 +84,16 @@ func readVDSO(pid int, m *proc.Mapping) (*image.File, []byte, error) {
 	return f, data, err
 }
 
-// openMapped opens the very file that is mapped: by its name if that still is the same file, else through the mapping.
+// openMapped opens the very file that is mapped: by its name, as the process sees it or, if that has ended, as we do, if
+// that still is the same file; else through the mapping.
 func openMapped(pid int, m *proc.Mapping) (*image.File, error) {
 	named := proc.RootFile(pid, m.Path)
 	if !m.Deleted {
-		if st, err := os.Stat(named); err == nil {
-			if s, ok := st.Sys().(*syscall.Stat_t); ok && s.Ino == m.Inode {
-				return image.Open(named)
+		for _, path := range []string{named, m.Path} {
+			if st, err := os.Stat(path); err == nil {
+				if s, ok := st.Sys().(*syscall.Stat_t); ok && s.Ino == m.Inode {
+					return image.Open(path)
+				}
 			}
 		}
 	}

@@ -31,11 +31,15 @@ func OpenProcess(pid int, files *Files) (*Process, error) {
 	if files == nil {
 		files = NewFiles()
 	}
-	p := &Process{PID: pid, files: files, codes: make(map[string]*code)}
+	p := newProcess(pid, files)
 	if err := p.Refresh(); err != nil {
 		return nil, err
 	}
 	return p, nil
+}
+
+func newProcess(pid int, files *Files) *Process {
+	return &Process{PID: pid, files: files, codes: make(map[string]*code)}
 }
 
 // Refresh reads the mappings again.

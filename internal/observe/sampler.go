@@ -108,8 +108,11 @@ func (s *sampler) update() {
 		case executed:
 			s.execute(&c)
 		case exiting:
-			if m := s.members[c.pid]; m != nil && s.serves(m) && s.ensure(m) {
-				_ = m.proc.setMaps(c.maps)
+			if m := s.members[c.pid]; m != nil && s.serves(m) {
+				if !s.ensure(m) { // gone already
+					m.proc = newProcess(m.pid, s.files)
+				}
+				_ = m.proc.setMaps(c.maps) // text of the kernel's; what it names may be gone
 				s.noteModules(m)
 			}
 		case ended:
@@ -330,7 +333,7 @@ func (s *sampler) sample(m *member, th *sampled) {
 		switch out {
 		case Running:
 			th.running++
-			if th.running >= 2 {
+			if th.running >= 2 && s.mayStop(th) {
 				s.stop(m, th, nil)
 			}
 			return
@@ -340,8 +343,8 @@ func (s *sampler) sample(m *member, th *sampled) {
 			continue
 		case Unsure:
 			th.running = 0
-			if !s.stop(m, th, &at) {
-				s.record(m, th, toStack(&res), at)
+			if s.mayStop(th) && !s.stop(m, th, &at) {
+				s.record(m, th, toStack(&res), moment{})
 			}
 			return
 		case Asleep:
@@ -352,13 +355,15 @@ func (s *sampler) sample(m *member, th *sampled) {
 	}
 }
 
-// stop stops a thread for its stack, unless the last such effort was too recent, and reports whether it did. at is where
-// the thread sleeps, nil if it runs.
+// mayStop reports whether a thread may be stopped now, or the last such effort was too recent.
+func (s *sampler) mayStop(th *sampled) bool {
+	now := time.Now()
+	return !now.Before(th.next) && !now.Before(s.nextHot)
+}
+
+// stop stops a thread for its stack and reports whether it could. at is where the thread sleeps, nil if it runs.
 func (s *sampler) stop(m *member, th *sampled, at *moment) bool {
 	now := time.Now()
-	if now.Before(th.next) || now.Before(s.nextHot) {
-		return false
-	}
 	var c stopped
 	err := s.tr.Do(func(conn *proc.Conn) (err error) {
 		c, err = copyStopped(conn, m.pid, th.TID)

@@ -22,5 +22,9 @@
 // A tracee never stays stopped: Close resumes and releases everything, and ends the thread, upon which the kernel detaches
 // what is left; it does the same when this process dies in whatever way. Only what was started with KillOnExit dies with us.
 //
+// A child of this process that is started otherwise than by Conn.Start and seized should not be waited for at the same time
+// (exec.Cmd.Wait): the kernel reports its stops to either wait. The tracer finds such stops by looking, but the other wait
+// returns at the first stop and takes it for the child's end.
+//
 // Limits: x86-64 Linux, native (64-bit) tracees. Threads in uninterruptible sleep cannot be stopped (ErrBusy).
 package proc

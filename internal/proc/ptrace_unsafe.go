@@ -44,3 +44,23 @@ func seccompFilter(tid, index int) ([]unix.SockFilter, error) {
 	runtime.KeepAlive(f)
 	return f, err
 }
+
+// trapped asks a tracee itself whether it is in a ptrace stop, and returns the status that wait reported for it. The stop
+// may have been taken by another thread's wait (see Conn.sweep).
+func trapped(tid int) (unix.WaitStatus, bool) {
+	var info [128]byte // siginfo_t
+	if _, err := ptrace(unix.PTRACE_GETSIGINFO, tid, 0, uintptr(unsafe.Pointer(&info[0]))); err != nil {
+		if err != unix.EINVAL { // running, or gone
+			return 0, false
+		}
+		// A group stop has no signal information.
+		return unix.WaitStatus(unix.PTRACE_EVENT_STOP<<16 | int(unix.SIGSTOP)<<8 | 0x7f), true
+	}
+	signo := int(*(*int32)(unsafe.Pointer(&info[0])))
+	code := int(*(*int32)(unsafe.Pointer(&info[8])))
+	status := signo<<8 | 0x7f
+	if event := code >> 8; code > 0 && event != 0 { // kernel: ptrace_do_notify in kernel/signal.c
+		status |= event << 16
+	}
+	return unix.WaitStatus(status), true
+}

@@ -80,6 +80,7 @@ func (t *Tracer) run(ready chan struct{}) {
 			f()
 		case <-wake:
 		case <-tick.C:
+			t.conn.sweep()
 		case <-t.quit:
 			t.conn.release()
 			return
@@ -124,6 +125,7 @@ type tracee struct {
 	sig         unix.Signal // signal to deliver when resumed
 	interrupted bool        // PTRACE_INTERRUPT was asked for and its stop not seen yet
 	fresh       bool        // attached by the kernel, first stop not seen yet
+	shared      bool        // a child of this process that is waited for elsewhere too
 }
 
 // Conn makes ptrace requests. It is handed to functions that run on the tracer's thread and must not be used elsewhere.
@@ -180,7 +182,7 @@ func (c *Conn) Seize(tid, options int) error {
 		}
 		return wrap(tid, "seize", err)
 	}
-	c.tracees[tid] = &tracee{pid: st.TGID, tid: tid, options: options}
+	c.tracees[tid] = &tracee{pid: st.TGID, tid: tid, options: options, shared: st.PPID == unix.Getpid() && st.TGID == tid}
 	return nil
 }
 
@@ -269,6 +271,16 @@ func (c *Conn) Stop(tid int) error {
 				}
 			}
 			continue
+		}
+		if spins%64 == 63 {
+			if ws, ok := trapped(tid); ok { // its report went elsewhere
+				if ev := c.note(tid, ws); ev.Kind == EventStop && !ev.New || ev.Kind == EventGroupStop {
+					return nil
+				} else {
+					c.settle(ev)
+				}
+				continue
+			}
 		}
 		if spins == 0 {
 			deadline = time.Now().Add(stopTimeout)
@@ -378,6 +390,18 @@ func (c *Conn) Poll() {
 			return
 		}
 		c.settle(c.note(tid, ws))
+	}
+}
+
+// sweep looks for stops whose report went elsewhere: a thread of ours that waits for a child which we trace (os/exec does)
+// is told of its stops too, though it has asked for its end only (kernel: wait_consider_task in kernel/exit.c).
+func (c *Conn) sweep() {
+	for tid, th := range c.tracees {
+		if th.shared && !th.stopped {
+			if ws, ok := trapped(tid); ok {
+				c.settle(c.note(tid, ws))
+			}
+		}
 	}
 }
 
