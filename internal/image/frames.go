@@ -129,7 +129,8 @@ func (p *frameParser) walkTable(fdes []uint64) error {
 	}
 	seen := make([]bool, len(fdes))
 	n := 0
-	err := p.walk(func(va uint64) (more bool) {
+	// Why walk stopped does not matter: what it did not reach is read below.
+	_ = p.walk(func(va uint64) (more bool) {
 		for n < len(fdes) && fdes[n] < va {
 			n++
 		}
@@ -138,8 +139,6 @@ func (p *frameParser) walkTable(fdes []uint64) error {
 		}
 		return n < len(fdes)
 	})
-	// What walk did not reach decides, not that it stopped.
-	_ = err
 	for i, va := range fdes {
 		if seen[i] || i > 0 && fdes[i-1] == va {
 			continue

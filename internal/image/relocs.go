@@ -8,21 +8,20 @@ import (
 // parseRelocs fills Dyn.Relocs from DT_RELA, DT_JMPREL and DT_RELR, and returns how many symbols they need: the highest
 // index plus one.
 func (f *File) parseRelocs(d *dynamicTags) (uint64, error) {
-	size := func(t tag) uint64 { return d.val[t] }
-	if n := size(tagRelaEnt); n != relaSize && n != 0 {
+	if n := d.val[tagRelaEnt]; n != relaSize && n != 0 {
 		return 0, malformed("DT_RELAENT: relocations of %d bytes", n)
 	}
-	if n := size(tagRelrEnt); n != 8 && n != 0 {
+	if n := d.val[tagRelrEnt]; n != 8 && n != 0 {
 		return 0, malformed("DT_RELRENT: %d bytes", n)
 	}
-	if t := size(tagPLTRel); t != dtRela && size(tagPLTRelSz) != 0 {
+	if t := d.val[tagPLTRel]; t != dtRela && d.val[tagPLTRelSz] != 0 {
 		return 0, malformed("DT_PLTREL: %d", t)
 	}
-	rela, err := f.relaTable("DT_RELA", d.val[tagRela], size(tagRelaSz))
+	rela, err := f.relaTable("DT_RELA", d.val[tagRela], d.val[tagRelaSz])
 	if err != nil {
 		return 0, err
 	}
-	plt, err := f.relaTable("DT_JMPREL", d.val[tagJmpRel], size(tagPLTRelSz))
+	plt, err := f.relaTable("DT_JMPREL", d.val[tagJmpRel], d.val[tagPLTRelSz])
 	if err != nil {
 		return 0, err
 	}
@@ -35,7 +34,7 @@ func (f *File) parseRelocs(d *dynamicTags) (uint64, error) {
 		}
 	}
 	var relr []byte
-	if va, n := d.val[tagRelr], size(tagRelrSz); va != 0 && n != 0 {
+	if va, n := d.val[tagRelr], d.val[tagRelrSz]; va != 0 && n != 0 {
 		b, ok := f.Bytes(va, n&^7)
 		if !ok {
 			return 0, truncated("DT_RELR: %#x bytes at %#x", n, va)
