@@ -152,8 +152,18 @@ func (g *Graph) roots(mi int) {
 			g.enliven(Edge{Site: va, From: -1, To: int32(f), Kind: Root})
 		}
 	}
+	// The loader calls resolvers by pointer.
+	resolver := func(rm int, va, slot uint64) {
+		if f := p.Func(rm, va); f >= 0 {
+			g.take(int32(f), Evidence{Module: int32(mi), Func: -1, Place: slot, Kind: TakenStart})
+			g.enliven(Edge{Site: slot, From: -1, To: int32(f), Kind: Root})
+		}
+	}
 	if (mi == 0 || mi == p.Interp) && m.Entry != 0 {
 		start(m.Entry)
+		if f := p.Func(mi, m.Entry); f >= 0 { // the loader jumps to the program's entry, the kernel to the loader's
+			g.take(int32(f), Evidence{Module: int32(mi), Func: -1, Place: m.Entry, Kind: TakenStart})
+		}
 	}
 	for i := range m.Always {
 		a := &m.Always[i]
@@ -166,16 +176,14 @@ func (g *Graph) roots(mi int) {
 		q := &m.Ptrs[i]
 		switch q.Kind {
 		case summary.PtrIFunc:
-			start(q.Target)
+			resolver(mi, q.Target, q.Slot)
 		case summary.PtrSym, summary.PtrPLT:
 			if q.Sym == 0 {
 				continue
 			}
 			for _, t := range p.Lookup(mi, q.Sym) {
 				if t.IFunc {
-					if f := p.Func(t.Module, t.Value); f >= 0 {
-						g.enliven(Edge{Site: q.Slot, From: -1, To: int32(f), Kind: Root})
-					}
+					resolver(t.Module, t.Value, q.Slot)
 				}
 			}
 		}
