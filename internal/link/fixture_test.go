@@ -428,3 +428,28 @@ func TestInitOrder(t *testing.T) {
 		})
 	}
 }
+
+// TestRpathChain: DT_RPATH of every module on the way from the executable counts, unless the asking one has a RUNPATH.
+func TestRpathChain(t *testing.T) {
+	dir := t.TempDir()
+	lib := func(name, src string, flags ...string) {
+		gcc(t, dir, name, src, append([]string{"-shared", "-fPIC"}, flags...)...)
+	}
+	old, far := "-Wl,--disable-new-dtags,-rpath,", "-Wl,-rpath-link,"+dir+"/far,-rpath-link,"+dir+"/near"
+	lib("far/libd.so", "int d(void) { return 1; }")
+	lib("far/libc1.so", "int d(void); int c(void) { return d(); }", "-L"+dir+"/far", "-ld")
+	lib("near/libb.so", "int c(void); int b(void) { return c(); }", "-L"+dir+"/far", "-lc1", old+dir+"/far", far)
+	exe := gcc(t, dir, "prog", mainB, "-L"+dir+"/near", "-lb", old+dir+"/near", far)
+	if got := bases(agree(t, exe, Options{})); got != "libb.so libc1.so libd.so" {
+		t.Errorf("modules: %s", got)
+	}
+	lib("far/libc1.so", "int d(void); int c(void) { return d(); }", "-L"+dir+"/far", "-ld", "-Wl,--enable-new-dtags,-rpath,/nonexistent")
+	_, err := Load(t.Context(), exe, Options{Summarize: summarize})
+	var missing *MissingError
+	if !errors.As(err, &missing) || missing.Library != "libd.so" || missing.NeededBy != dir+"/far/libc1.so" {
+		t.Errorf("with a RUNPATH: %v", err)
+	}
+	if out, err := exec.Command(exe).CombinedOutput(); err == nil || !strings.Contains(string(out), "libd.so") {
+		t.Errorf("the loader finds it: %s", out)
+	}
+}

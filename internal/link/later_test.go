@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"syspart/internal/summary"
 	"syspart/profile"
 )
 
@@ -168,6 +169,40 @@ func TestLazyBinding(t *testing.T) {
 		p := load(t, exe, Options{Modules: []Extra{{Path: late, Local: test.local}}})
 		if i := symbol(t, p.Modules[0], "late", ""); !slices.Equal(names(p, p.Lookup(0, i)), test.want) {
 			t.Errorf("%s, local %v: %q, want %q", test.flag, test.local, names(p, p.Lookup(0, i)), test.want)
+		}
+	}
+}
+
+// TestFunctionNumbers numbers functions of modules of which some have none.
+func TestFunctionNumbers(t *testing.T) {
+	_, prog := plugins(t)
+	counts := map[string]int{"prog": 3, "libc.so.6": 0, "ld-linux-x86-64.so.2": 2}
+	p := load(t, prog, Options{NoVDSO: true, Summarize: func(path string, data []byte) (*summary.Module, error) {
+		m, err := summarize(path, data)
+		if err == nil {
+			for i := range counts[filepath.Base(path)] {
+				m.Funcs = append(m.Funcs, summary.Func{Entry: uint64(0x100 * (i + 1))})
+			}
+		}
+		return m, err
+	}})
+	if p.Funcs() != 5 || len(p.Modules) != 3 {
+		t.Fatalf("%d functions in %d modules", p.Funcs(), len(p.Modules))
+	}
+	seen := 0
+	for i, m := range p.Modules {
+		for j, f := range m.Funcs {
+			global := p.Func(i, f.Entry)
+			if global != seen {
+				t.Errorf("function %d of %s has number %d, want %d", j, m.Path, global, seen)
+			}
+			if mod, index := p.Where(global); mod != i || index != j {
+				t.Errorf("number %d is function %d of module %d, want %d of %d", global, index, mod, j, i)
+			}
+			seen++
+		}
+		if got := p.Func(i, 0x101); got != -1 {
+			t.Errorf("%s: no function at 0x101, but %d", m.Path, got)
 		}
 	}
 }
