@@ -163,6 +163,7 @@ func (s *sampler) follow(ctx context.Context) {
 	tick := time.NewTimer(0)
 	defer tick.Stop()
 	var killAt time.Time
+	var asked int // process that was sent SIGTERM first
 	var lastCost time.Duration
 	lastReport := time.Now()
 	for {
@@ -183,15 +184,20 @@ func (s *sampler) follow(ctx context.Context) {
 			return
 		}
 		s.main.Store(int64(s.target()))
-		if stop {
+		if stop && killAt.IsZero() {
+			s.last = true
+			s.round()
+			s.last = false
 			if s.opt.PID != 0 || !s.opt.Kill {
-				s.round()
 				return
 			}
-			if killAt.IsZero() {
-				killAt = time.Now().Add(killPatience)
-				s.signal(unix.SIGTERM)
-			}
+			killAt = time.Now().Add(killPatience)
+			asked = s.target()
+			signalTo(asked, unix.SIGTERM)
+		}
+		if asked != 0 && s.members[asked] == nil { // and those that it has left behind
+			asked = 0
+			s.signalAll(unix.SIGTERM)
 		}
 		if !killAt.IsZero() && time.Now().After(killAt) {
 			s.signalAll(unix.SIGKILL)
@@ -243,13 +249,6 @@ func (s *sampler) target() int {
 		}
 	}
 	return 0
-}
-
-// signal sends a signal to the server.
-func (s *sampler) signal(sig unix.Signal) {
-	if pid := s.target(); pid != 0 {
-		signalTo(pid, sig)
-	}
 }
 
 // signalAll sends a signal to all processes of the tree.

@@ -19,6 +19,7 @@ const (
 	keepOpen     = 256                    // threads whose files stay open
 	mapsInterval = 100 * time.Millisecond // how often mappings are read again
 	costFactor   = 50                     // time between two efforts, as a multiple of what the first took
+	maxStopCost  = 100 * time.Microsecond // what stopping a thread and copying its stack takes at most
 	maxTorn      = 3                      // looks at a thread in one round
 	nameInterval = 64                     // samples between two readings of a thread's name
 )
@@ -82,6 +83,7 @@ type sampler struct {
 	ended   bool // the root process has ended
 	status  int
 	seed    maphash.Seed
+	last    bool         // this is the last round: every thread should have a sample
 	nextHot time.Time    // no thread is stopped before
 	main    atomic.Int64 // process that stands for the server; read by other goroutines
 }
@@ -357,6 +359,9 @@ func (s *sampler) sample(m *member, th *sampled) {
 
 // mayStop reports whether a thread may be stopped now, or the last such effort was too recent.
 func (s *sampler) mayStop(th *sampled) bool {
+	if s.last && th.Samples == 0 {
+		return true
+	}
 	now := time.Now()
 	return !now.Before(th.next) && !now.Before(s.nextHot)
 }
@@ -369,8 +374,8 @@ func (s *sampler) stop(m *member, th *sampled, at *moment) bool {
 		c, err = copyStopped(conn, m.pid, th.TID)
 		return err
 	})
-	cost := time.Since(now)
-	s.nextHot = time.Now().Add(cost * costFactor / 2)
+	// Most of a long stop is waiting for the processor, which costs nobody anything.
+	s.nextHot = time.Now().Add(min(time.Since(now), maxStopCost) * costFactor)
 	th.next = time.Now().Add(2 * s.opt.Interval)
 	if err != nil {
 		if errors.Is(err, proc.ErrBusy) {

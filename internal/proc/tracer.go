@@ -29,6 +29,9 @@ const stopTimeout = 500 * time.Millisecond
 // pollInterval is how often the tracer looks for events even if no SIGCHLD told it to.
 const pollInterval = 20 * time.Millisecond
 
+// orphanTimeout is how long a new task waits for the event of its maker, which the kernel reports at the same time.
+const orphanTimeout = 100 * time.Millisecond
+
 // wallFlags: tasks of every kind, and only the children and tracees of the calling thread, so that children that other
 // parts of this program started are left to them.
 const wallFlags = unix.WALL | unix.WNOTHREAD
@@ -125,6 +128,8 @@ type tracee struct {
 	sig         unix.Signal // signal to deliver when resumed
 	interrupted bool        // PTRACE_INTERRUPT was asked for and its stop not seen yet
 	fresh       bool        // attached by the kernel, first stop not seen yet
+	announced   bool        // the event of the thread that made it was seen; always so for those that were seized
+	early       time.Time   // when its first stop was seen, if that was before its maker's event and is kept back
 	shared      bool        // a child of this process that is waited for elsewhere too
 }
 
@@ -182,7 +187,7 @@ func (c *Conn) Seize(tid, options int) error {
 		}
 		return wrap(tid, "seize", err)
 	}
-	c.tracees[tid] = &tracee{pid: st.TGID, tid: tid, options: options, shared: st.PPID == unix.Getpid() && st.TGID == tid}
+	c.tracees[tid] = &tracee{pid: st.TGID, tid: tid, options: options, announced: true, shared: st.PPID == unix.Getpid() && st.TGID == tid}
 	return nil
 }
 
@@ -310,7 +315,7 @@ func (c *Conn) Resume(tid int) error {
 	} else {
 		err = unix.PtraceCont(tid, int(th.sig))
 	}
-	th.stopped, th.group, th.sig = false, false, 0
+	th.stopped, th.group, th.sig, th.early = false, false, 0, time.Time{}
 	return wrap(tid, "resume", err)
 }
 
@@ -395,8 +400,18 @@ func (c *Conn) Poll() {
 
 // sweep looks for stops whose report went elsewhere: a thread of ours that waits for a child which we trace (os/exec does)
 // is told of its stops too, though it has asked for its end only (kernel: wait_consider_task in kernel/exit.c).
+//
+// It also lets those go whose maker's event never comes, because it was killed.
 func (c *Conn) sweep() {
-	for tid, th := range c.tracees {
+	for _, tid := range c.Tracees(0) {
+		th := c.tracees[tid]
+		if th == nil {
+			continue
+		}
+		if !th.early.IsZero() && time.Since(th.early) > orphanTimeout {
+			c.show(th.first())
+			continue
+		}
 		if th.shared && !th.stopped {
 			if ws, ok := trapped(tid); ok {
 				c.settle(c.note(tid, ws))
@@ -448,6 +463,7 @@ func (c *Conn) note(tid int, ws unix.WaitStatus) Event {
 				c.tracees[ev.Child] = child
 			}
 			c.tracees[ev.Child].options = th.options
+			c.tracees[ev.Child].announced = true
 		}
 	case EventExec:
 		th.pid, th.tid = tid, tid
@@ -459,8 +475,26 @@ func (c *Conn) note(tid int, ws unix.WaitStatus) Event {
 	return ev
 }
 
-// settle shows an event to the handler and does as it says.
+// settle shows an event to the handler and does as it says. What makes a task is shown before the task's own first stop,
+// whichever the kernel reports first.
 func (c *Conn) settle(ev Event) {
+	if th := c.tracees[ev.TID]; th != nil && ev.New && !th.announced {
+		th.early = time.Now()
+		return
+	}
+	c.show(ev)
+	if child := c.tracees[ev.Child]; ev.Child != 0 && child != nil && !child.early.IsZero() {
+		c.show(child.first())
+	}
+}
+
+// first returns the event of a tracee's first stop, which was kept back.
+func (th *tracee) first() Event {
+	th.early, th.announced = time.Time{}, true
+	return Event{PID: th.pid, TID: th.tid, Kind: EventStop, New: true}
+}
+
+func (c *Conn) show(ev Event) {
 	v := Resume
 	if c.handler != nil {
 		v = c.handler(c, ev)
