@@ -62,6 +62,8 @@ type decoder struct {
 //   - A gather has no Index and MemSize 0. Scatters, and bts, btr and btc of memory with the bit number in a register, are
 //     Opaque: they write far from their memory operand.
 //   - The stack access of push, pop, call and ret is implied by Op; MemRead and MemWrite are about the memory operand.
+//   - Nops, prefetches and the like lose their operand: it is never accessed.
+//   - A memory operand without base and index and with a 67 prefix, or RIP-relative with one, has 32 bits in Disp.
 //   - Prefixes that the hardware ignores are ignored; a 66 prefix does not shorten a branch distance (as on Intel).
 func Decode(code []byte, va uint64, in *Inst) bool {
 	*in = Inst{Addr: va, Base: NoReg, Index: NoReg, Scale: 1}

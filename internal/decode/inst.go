@@ -40,7 +40,7 @@ type Op uint8
 
 const (
 	OpOther Op = iota
-	OpNop      // nop of any length, endbr64, prefetch, fences: no effect
+	OpNop      // nop of any length, endbr64, prefetch, fences: no effect, no operands
 	OpMov      // Dst <- Src; also movabs
 	OpMovZX    // Dst (Size) <- zero-extended Src (SrcSize)
 	OpMovSX    // Dst (Size) <- sign-extended Src (SrcSize); movsxd, cbw/cwde/cdqe (RAX <- RAX)
@@ -75,7 +75,7 @@ const (
 	OpFromVec // general-purpose register <- vector register
 	OpCall
 	OpJmp
-	OpJcc // conditional jump; also jrcxz, loop*
+	OpJcc // conditional jump; also jrcxz, loop*, xbegin (to its abort handler)
 	OpRet
 	OpSyscall  // syscall
 	OpInt80    // int 0x80
@@ -100,7 +100,7 @@ const (
 // Arg is one operand.
 type Arg struct {
 	Kind ArgKind
-	Reg  Reg
+	Reg  Reg // NoReg unless Kind is ArgReg or ArgRegHigh
 }
 
 // Flags are properties of an instruction.
@@ -132,7 +132,7 @@ type Inst struct {
 	Op      Op
 	Cond    uint8 // condition code 0-15 (hardware numbering) of OpJcc, OpCmov, OpSet; 0xff for jrcxz and loop
 	Len     uint8 // 1 to 15
-	Size    uint8 // operand width in bytes: 1, 2, 4, 8 (16, 32, 64 for vectors)
+	Size    uint8 // operand width in bytes: 1, 2, 4, 8 (16, 32, 64 for vectors, 10 for x87, 0 if it means nothing)
 	SrcSize uint8 // width of Src where it differs (OpMovZX, OpMovSX), else Size
 	Dst     Arg
 	Src     Arg   // second operand; for OpPush, indirect OpCall and OpJmp the operand; three-operand OpImul: Src and Imm

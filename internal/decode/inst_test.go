@@ -2,9 +2,9 @@ package decode
 
 import (
 	"encoding/hex"
+	"reflect"
 	"strings"
 	"testing"
-	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -112,6 +112,8 @@ func TestInst(t *testing.T) {
 		{"66480f6ec0", "movq xmm0, rax", Inst{Op: OpToVec, Size: 8, Dst: vector, Src: reg(RAX), Reads: set(RAX)}},
 		{"660fd7c1", "pmovmskb eax, xmm1", Inst{Op: OpFromVec, Size: 4, Dst: reg(RAX), Src: vector, Writes: set(RAX)}},
 		{"c462fbf6c3", "mulx r8, rax, rbx", Inst{Op: OpOther, Size: 8, Dst: reg(R8), Src: reg(RBX), Reads: set(RDX, RBX), Writes: set(R8, RAX)}},
+		{"660fd607", "movq [rdi], xmm0", Inst{Op: OpOther, Size: 16, Dst: memory, Src: vector, Base: RDI, Index: NoReg, MemSize: 8, Reads: set(RDI), Flags: HasMem | MemWrite}},
+		{"66480501000000", "add rax, 1, REX.W outweighs 66", Inst{Op: OpAdd, Size: 8, Imm: 1, Dst: reg(RAX), Src: number, Reads: set(RAX), Writes: set(RAX), Flags: HasImm}},
 		{"d97c2404", "fnstcw [rsp+4]", Inst{Op: OpOther, Size: 10, Dst: memory, Src: vector, Base: RSP, Index: NoReg, Disp: 4, MemSize: 2, Reads: set(RSP), Flags: HasMem | MemWrite}},
 		{"dfe0", "fnstsw ax", Inst{Op: OpFromVec, Size: 2, Dst: reg(RAX), Src: vector, Reads: set(RAX), Writes: set(RAX)}},
 		{"480fab07", "bts [rdi], rax writes anywhere", Inst{Op: OpOther, Size: 8, Dst: memory, Src: reg(RAX), Base: RDI, Index: NoReg, Reads: AllRegs, Writes: AllRegs, Flags: HasMem | MemRead | MemWrite | Opaque}},
@@ -187,7 +189,7 @@ func TestNoInst(t *testing.T) {
 
 // TestCompact keeps Inst small: analyses hold millions, and one cache line each.
 func TestCompact(t *testing.T) {
-	if n := unsafe.Sizeof(Inst{}); n > 64 {
+	if n := reflect.TypeFor[Inst]().Size(); n > 64 {
 		t.Errorf("Inst has %d bytes", n)
 	}
 	code, in := []byte{0x62, 0xf1, 0xfe, 0x48, 0x6f, 0x46, 0xff}, Inst{}
