@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,6 +31,7 @@ type watched struct {
 	lines chan string
 	until chan struct{}
 	done  chan struct{}
+	taken atomic.Int64 // samples so far
 	obs   *Observation
 	err   error
 }
@@ -41,6 +43,7 @@ func watch(t *testing.T, opt Options) *watched {
 	started := make(chan int, 1)
 	opt.Started = func(pid int) { started <- pid }
 	opt.Until = w.until
+	opt.Progress = func(p Progress) { w.taken.Store(int64(p.Samples)) }
 	if opt.Command != nil {
 		r, out, err := os.Pipe()
 		if err != nil {
@@ -84,6 +87,13 @@ func (w *watched) line() string {
 		w.t.Fatal("no output")
 		return ""
 	}
+}
+
+// samples waits until that many more samples were taken.
+func (w *watched) samples(n int64) {
+	w.t.Helper()
+	n += w.taken.Load()
+	testbin.Until(w.t, "samples", func() bool { return w.taken.Load() >= n })
 }
 
 // end ends the observation and returns it.

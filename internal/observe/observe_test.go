@@ -30,6 +30,7 @@ func TestThreads(t *testing.T) {
 			}
 			kill(t, w.pid, unix.SIGUSR1)
 			time.Sleep(2 * time.Second)
+			w.samples(100)
 			o := w.end()
 			if got := w.line(); got != "eintr 0 usr1 1" {
 				t.Errorf("server has counted %q", got)
@@ -84,7 +85,7 @@ func TestBare(t *testing.T) {
 	bin := server(t, "-O1")
 	w := watch(t, Options{Command: []string{bin, "bare"}, Kill: true})
 	w.line()
-	time.Sleep(500 * time.Millisecond)
+	w.samples(100)
 	o := w.end()
 	found := false
 	for i := range o.Threads {
@@ -105,7 +106,7 @@ func TestTorn(t *testing.T) {
 	bin := server(t, "-O1")
 	w := watch(t, Options{Command: []string{bin, "restless"}, Kill: true, Interval: time.Millisecond})
 	w.line()
-	time.Sleep(time.Second)
+	w.samples(500)
 	o := w.end()
 	n := namer{}
 	seen := 0
@@ -137,7 +138,7 @@ func TestInherited(t *testing.T) {
 	for _, mode := range []string{"forks", "daemon"} {
 		w := watch(t, Options{Command: []string{bin, mode}, Kill: true})
 		w.line()
-		time.Sleep(300 * time.Millisecond)
+		w.samples(60)
 		if mode == "daemon" { // the first process has ended, the server has not
 			select {
 			case <-w.done:
@@ -233,7 +234,7 @@ func TestExecs(t *testing.T) {
 	} {
 		w := watch(t, Options{Command: argv, Kill: true})
 		w.line()
-		time.Sleep(100 * time.Millisecond)
+		w.samples(20)
 		o := w.end()
 		if o.Program != bin {
 			t.Errorf("%s: program %s", argv[0], o.Program)
