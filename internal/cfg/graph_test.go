@@ -252,8 +252,10 @@ func TestFindLoopsDeep(t *testing.T) {
 	}
 }
 
-func BenchmarkDominators(b *testing.B) { benchGraph(b, func(s [][]int32) { Dominators(s, []int32{0}) }) }
-func BenchmarkFindLoops(b *testing.B)  { benchGraph(b, func(s [][]int32) { FindLoops(s, []int32{0}) }) }
+func BenchmarkDominators(b *testing.B) {
+	benchGraph(b, func(s [][]int32) { Dominators(s, []int32{0}) })
+}
+func BenchmarkFindLoops(b *testing.B) { benchGraph(b, func(s [][]int32) { FindLoops(s, []int32{0}) }) }
 
 func benchGraph(b *testing.B, run func([][]int32)) {
 	r := rand.New(rand.NewPCG(5, 6))

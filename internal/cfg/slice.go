@@ -586,14 +586,14 @@ func (s *slicer) address(in *decode.Inst, k int32) []value {
 		return []value{{kind: vConst, addr: uint64(in.Disp)}}
 	}
 	disp := []value{{kind: vNumber, addr: uint64(in.Disp)}}
+	if fixed {
+		disp[0].kind = vConst
+	}
 	if in.Base == decode.NoReg {
 		if fixed {
 			return []value{{kind: vAddr, addr: uint64(in.Disp), ix: in.Index, pos: k}}
 		}
 		return outside
-	}
-	if fixed && (in.Index == decode.NoReg || in.Scale == 1) {
-		return []value{{kind: vAddr, addr: uint64(in.Disp), ix: in.Base, pos: k}}
 	}
 	base := s.reg(in.Base, k)
 	if in.Index == decode.NoReg {
@@ -604,7 +604,7 @@ func (s *slicer) address(in *decode.Inst, k int32) []value {
 		index = s.reg(in.Index, k)
 	}
 	vs := s.sum(base, index, in.Base, in.Index, k)
-	return s.sum(vs, disp, decode.NoReg, decode.NoReg, k)
+	return s.sum(vs, disp, decode.NoReg, decode.NoReg, k) // which register is the index cannot be told
 }
 
 // fixed reports whether the number v is an address of this file: it is loaded where it says, and v lies in it.

@@ -15,7 +15,7 @@ struct Guard {
 };
 
 // WANT: pads guarded
-// WANT: calls guarded work cleaned
+// WANT: calls guarded work cleaned [!O0]
 KEEP void guarded() {
 	Guard g;
 	work();

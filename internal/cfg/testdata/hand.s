@@ -54,7 +54,7 @@ behind:
 	xor %eax, %eax
 	jmp middle
 
-# WANT: joined other middle
+# WANT: returns other middle behind
 	.type other, @function
 other:
 	.cfi_startproc
