@@ -272,14 +272,28 @@ func (g *Graph) visitLive(f int32) {
 			g.take(int32(x), Evidence{Module: int32(mi), Func: f, Place: t.Site, Kind: TakenCode})
 		}
 	}
+	tm := g.registersClones(mi, m, fn)
 	for k := fn.Refs[0]; k < fn.Refs[1]; k++ {
 		r := &m.Refs[k]
+		if r.Size == 0 && tm {
+			continue
+		}
 		if r.Size == 0 {
 			g.address(mi, r.Addr, f)
 		} else {
 			g.markRange(mi, r.Addr, r.Addr+uint64(r.Size), f)
 		}
 	}
+}
+
+// registersClones recognises (de)register_tm_clones of gcc's crtstuff.c, which every file has: it compares the end of the
+// data with itself and passes it to a function of libitm. Where that is not there, the address goes nowhere.
+func (g *Graph) registersClones(mi int, m *link.Module, fn *summary.Func) bool {
+	if fn.Stores[0] != fn.Stores[1] || fn.Sys[0] != fn.Sys[1] || fn.Calls[1]-fn.Calls[0] != 1 {
+		return false
+	}
+	c := &m.Calls[fn.Calls[0]]
+	return c.Kind == summary.BySym && strings.HasPrefix(m.Dyn.Symbols[c.Sym].Name, "_ITM_") && len(g.symTargets(mi, c.Sym)) == 0
 }
 
 // anyTaken notes the first live indirect call: from there every address-taken function is live.

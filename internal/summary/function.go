@@ -172,16 +172,16 @@ func (w *worker) facts(f *cfg.Func, b0 uint32) {
 		b := &f.Blocks[block]
 		if idx == b.Last-1 {
 			if isCall(b) {
-				w.call(b, uint32(block), in, s)
+				w.call(b, b0+uint32(block), in, s)
 			}
 			switch in.Op {
 			case decode.OpSyscall, decode.OpInt80, decode.OpSysenter:
-				w.syscall(uint32(block), in, s)
+				w.syscall(b0+uint32(block), in, s)
 			case decode.OpRet:
-				o.rets = append(o.rets, Ret{Value: w.val(s.Reg[decode.RAX]), Block: uint32(block)})
+				o.rets = append(o.rets, Ret{Value: w.val(s.Reg[decode.RAX]), Block: b0 + uint32(block)})
 			}
 		}
-		w.references(b, uint32(block), idx, in, s)
+		w.references(b, b0+uint32(block), idx, in, s)
 	})
 	// One reference a place is enough.
 	refs := o.refs[re0:]
