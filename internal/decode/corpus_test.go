@@ -164,6 +164,7 @@ func TestCorpus(t *testing.T) {
 	effects := loadEffects(t)
 	for _, c := range corpus {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			testbin.NeedFile(t, c.path, c.pkg)
 			check := checker{t: t, effects: effects}
 			funcs := eachInst(t, c.path, check.inst)

@@ -98,35 +98,35 @@ const (
 type special uint8
 
 const (
-	xNone  special = iota
-	xGroup         // groups[spec.size][ModRM.reg]
-	xNop90
-	xXchgA
-	xMovsxd
-	xCbw
-	xString
-	xPopMem
-	xCond
-	xBitMem
-	xJcxz
-	xX87
-	xInt
-	xXlat
-	xMaskMov
-	xPrivReg // mov to and from control and debug registers: mod is ignored
-	xSreg    // mov to and from segment registers
-	xStackV  // push and pop of flags and segment registers
-	xGrp7
-	xGrp15
-	xGrp9
-	xNop1E
-	xXabort
-	xXbegin
-	xPadlock
-	xBMI   // VEX group 17: blsr, blsmsk, blsi
-	xTBM   // XOP groups
-	xElem  // EVEX: an 8-bit displacement counts elements of 4 or, with W, 8 bytes
-	xElemB // ... of 1 or, with W, 2 bytes
+	xNone    special = iota
+	xGroup           // another spec: groups[spec.size][ModRM.reg]
+	xNop90           // 90: nop, or an exchange with R8
+	xXchgA           // exchange with the accumulator
+	xMovsxd          // movsxd, which 66 makes a plain mov
+	xCbw             // cbw, cwde, cdqe
+	xString          // string instructions
+	xPopMem          // pop into memory, addressed after the pop
+	xCond            // condition code in the opcode
+	xBitMem          // bit tests of memory with the bit number in a register
+	xJcxz            // jrcxz, loop
+	xX87             // d8 to df
+	xFlow            // indirect, far and software-interrupt transfers
+	xXlat            // xlat
+	xMaskMov         // maskmovq, maskmovdqu: store at RDI
+	xPrivReg         // mov to and from control and debug registers: mod is ignored
+	xSreg            // mov to and from segment registers
+	xStackV          // push and pop of flags and segment registers
+	xGrp7            // 0f 01
+	xGrp15           // 0f ae
+	xGrp9            // 0f c7
+	xNop1E           // f3 0f 1e: rdssp among nops
+	xXabort          // c6 f8
+	xXbegin          // c7 f8
+	xPadlock         // 0f a6, 0f a7: VIA's, without memory operand
+	xBMI             // VEX group 17: blsr, blsmsk, blsi
+	xTBM             // XOP groups 1 and 2
+	xElem            // EVEX: an 8-bit displacement counts elements of 4 or, with W, 8 bytes
+	xElemB           // ... of 1 or, with W, 2 bytes
 )
 
 // Register sets for the implicit operands.

@@ -45,7 +45,7 @@ func (d *decoder) special(sp *spec, in *Inst) bool {
 		}
 	case xX87:
 		return d.x87(in)
-	case xInt:
+	case xFlow:
 		switch d.op {
 		case 0xca, 0xcb, 0xcf:
 			in.Flags |= Far
@@ -339,14 +339,22 @@ func (d *decoder) group7(in *Inst) bool {
 		in.Reads = sAX | sBX | sCX
 	case 0o75: // rdpru
 		in.Reads, in.Writes = sCX, sAX|sDX
+	case 0o54: // uiret
+		if d.rep == 0xf3 {
+			in.Op = OpRet
+		}
+		d.opaque(in)
 	default: // virtual machines, enclaves, user interrupts
 		d.opaque(in)
 	}
 	return true
 }
 
-// group15 completes 0f ae.
+// group15 completes 0f ae, of which VEX has ldmxcsr and stmxcsr only.
 func (d *decoder) group15(in *Inst) bool {
+	if d.enc == encVEX && d.reg != 2 && d.reg != 3 {
+		return false
+	}
 	mem := Arg{Kind: ArgMem, Reg: NoReg}
 	y := d.width(wY)
 	if d.mod != 3 {
