@@ -183,6 +183,9 @@ func (l *loader) loadDynamic(main *Module) error {
 	p.Musl = p.search.musl
 	p.search.setEnv(l.opt.LibraryPath)
 
+	if !p.Musl {
+		l.prefetch([]*Module{main}) // beside the interpreter
+	}
 	var interp *Module
 	if main.Interp != "" {
 		file := l.fs.abs(main.Interp)
@@ -327,21 +330,27 @@ func (l *loader) need(name string, from *Module, how string) (*Module, error) {
 	return m, nil
 }
 
+// prefetch starts the summaries of what modules need. It errs on the side of too many: one that turns out to be another
+// name of a loaded module is not used.
+func (l *loader) prefetch(level []*Module) {
+	for _, m := range level {
+		for _, name := range m.Dyn.Needed {
+			if l.prog.known(name) == nil {
+				if f, err := l.locate(name, m); err == nil {
+					l.fetch(f)
+				}
+			}
+		}
+	}
+}
+
 // breadthFirst appends what the modules from index first on need, and what those need in turn. Summaries of one level
 // are made in parallel.
 func (l *loader) breadthFirst(first int, later bool) error {
 	p := l.prog
 	for lo := first; lo < len(p.Modules); {
 		level := p.Modules[lo:len(p.Modules):len(p.Modules)]
-		for _, m := range level {
-			for _, name := range m.Dyn.Needed {
-				if p.known(name) == nil {
-					if f, err := l.locate(name, m); err == nil {
-						l.fetch(f)
-					}
-				}
-			}
-		}
+		l.prefetch(level)
 		for _, m := range level {
 			how := profile.FoundNeeded
 			if m.Later {
