@@ -20,6 +20,42 @@ type tracked struct {
 	scale uint8
 	disp  int64
 	cap   limit // tightest limit seen on the way that is not a comparison; n 0: none
+	// pend are limits of other registers that hold where the index is used. One of them counts if the index turns out to be a copy.
+	pend [4]struct {
+		reg decode.Reg
+		limit
+	}
+}
+
+// limitOf returns the pending limit of r, n 0 if there is none.
+func (t *tracked) limitOf(r decode.Reg) limit {
+	for i := range t.pend {
+		if p := &t.pend[i]; p.n != 0 && p.reg == r {
+			return p.limit
+		}
+	}
+	return limit{}
+}
+
+// expire drops the pending limits of the registers that in, not a copy of the index, changes.
+func (t *tracked) expire(in *decode.Inst) {
+	for i := range t.pend {
+		p := &t.pend[i]
+		if p.n != 0 && (in.Writes.Has(p.reg) || in.Op == decode.OpCall && callerSaved.Has(p.reg)) {
+			p.n = 0
+		}
+	}
+}
+
+// copies reports whether in copies a register, perhaps extending it, and which to which.
+func copies(in *decode.Inst) (from, to decode.Reg, ok bool) {
+	switch in.Op {
+	case decode.OpMov, decode.OpMovZX, decode.OpMovSX:
+		if in.Src.Kind == decode.ArgReg && in.Dst.Kind == decode.ArgReg {
+			return in.Src.Reg, in.Dst.Reg, true
+		}
+	}
+	return 0, 0, false
 }
 
 // bound finds the limit of the index in register r before position k.
@@ -36,6 +72,16 @@ func (s *slicer) boundIn(t tracked, b, k int32, seen map[int32]bool, depth int) 
 	bl := &s.w.blocks[b]
 	for k--; k >= bl.First; k-- {
 		in := s.w.inst(k)
+		if from, to, ok := copies(in); ok && t.reg < 16 && (to == t.reg || from == t.reg) {
+			other := from
+			if from == t.reg {
+				other = to
+			}
+			if l := t.limitOf(other); l.n != 0 {
+				return l, true
+			}
+		}
+		t.expire(in)
 		if t.reg == decode.NoReg {
 			if in.Writes.Has(t.base) || t.index != decode.NoReg && in.Writes.Has(t.index) {
 				return fallback()
@@ -118,9 +164,10 @@ func (s *slicer) boundIn(t tracked, b, k int32, seen map[int32]bool, depth int) 
 		if seen[p] {
 			continue // what comes around a loop unchanged came from outside it
 		}
-		l, ok := s.guard(t, p, b)
+		via := t
+		l, ok := s.guard(&via, p, b)
 		if !ok {
-			l, ok = s.boundIn(t, p, s.w.blocks[p].Last, seen, depth+1)
+			l, ok = s.boundIn(via, p, s.w.blocks[p].Last, seen, depth+1)
 		}
 		if !ok {
 			return fallback()
@@ -154,8 +201,10 @@ const (
 	ccLE, ccG = 14, 15
 )
 
-// guard finds the limit that the conditional jump at the end of block p puts on t when control goes on to block b.
-func (s *slicer) guard(t tracked, p, b int32) (limit, bool) {
+// guard finds the limit that the conditional jump at the end of block p puts on the index when control goes on to block
+// b. A limit of another register is added to those pending.
+func (s *slicer) guard(at *tracked, p, b int32) (limit, bool) {
+	t := *at
 	bl := &s.w.blocks[p]
 	if bl.Term != TermCond {
 		return limit{}, false
@@ -175,7 +224,7 @@ func (s *slicer) guard(t tracked, p, b int32) (limit, bool) {
 	k := bl.Last - 2
 	for ; k >= bl.First; k-- {
 		in := s.w.inst(k)
-		if in.Op == decode.OpCmp || in.Op == decode.OpSub {
+		if in.Op == decode.OpCmp {
 			break
 		}
 		if !keepsFlags(in.Op) {
@@ -207,26 +256,45 @@ func (s *slicer) guard(t tracked, p, b int32) (limit, bool) {
 		return limit{}, false
 	}
 	in := s.w.inst(k)
-	if in.Src.Kind != decode.ArgImm || in.Imm < 0 || !s.compares(t, in, bl, k) {
+	if in.Src.Kind != decode.ArgImm || in.Imm < 0 || in.Op != decode.OpCmp {
 		return limit{}, false
 	}
-	n := uint64(in.Imm)
+	l := limit{exact: true}
 	switch cc := last.Cond; {
 	case taken && (cc == ccBE || cc == ccLE || cc == ccE), falls && (cc == ccA || cc == ccG || cc == ccNE):
-		return limit{n + 1, true}, true
+		l.n = uint64(in.Imm) + 1
 	case taken && (cc == ccB || cc == ccL), falls && (cc == ccAE || cc == ccGE):
-		return limit{n, true}, true
+		l.n = uint64(in.Imm)
+	default:
+		return limit{}, false
+	}
+	if s.compares(t, in, bl, k) {
+		return l, true
+	}
+	if in.Dst.Kind != decode.ArgReg || l.n == 0 {
+		return limit{}, false
+	}
+	for j := k + 1; j < bl.Last; j++ {
+		if s.w.inst(j).Writes.Has(in.Dst.Reg) {
+			return limit{}, false
+		}
+	}
+	for i := range at.pend {
+		if p := &at.pend[i]; p.n == 0 {
+			p.reg, p.limit = in.Dst.Reg, l
+			break
+		}
 	}
 	return limit{}, false
 }
 
-// compares reports whether the comparison in, at position k of block bl, looks at t, or at a register of which t is a copy.
+// compares reports whether the comparison in, at position k of block bl, looks at t, or at memory that t was loaded from.
 func (s *slicer) compares(t tracked, in *decode.Inst, bl *Block, k int32) bool {
 	if t.reg == decode.NoReg {
-		return in.Op == decode.OpCmp && in.Dst.Kind == decode.ArgMem && in.Base == t.base && in.Index == t.index &&
+		return in.Dst.Kind == decode.ArgMem && in.Base == t.base && in.Index == t.index &&
 			(t.index == decode.NoReg || in.Scale == t.scale) && in.Disp == t.disp
 	}
-	if in.Op == decode.OpCmp && in.Dst.Kind == decode.ArgMem {
+	if in.Dst.Kind == decode.ArgMem {
 		// mov mem, t; cmp $n, mem
 		for k--; k >= bl.First; k-- {
 			d := s.w.inst(k)
@@ -240,28 +308,7 @@ func (s *slicer) compares(t tracked, in *decode.Inst, bl *Block, k int32) bool {
 		}
 		return false
 	}
-	if in.Dst.Kind != decode.ArgReg {
-		return false
-	}
-	if in.Dst.Reg == t.reg {
-		return in.Op == decode.OpCmp
-	}
-	if in.Op != decode.OpCmp {
-		return false
-	}
-	for k--; k >= bl.First; k-- {
-		d := s.w.inst(k)
-		if d.Writes.Has(t.reg) {
-			return (d.Op == decode.OpMov || d.Op == decode.OpMovZX || d.Op == decode.OpMovSX) && d.Src.Kind == decode.ArgReg &&
-				d.Src.Reg == in.Dst.Reg
-		}
-		if d.Writes.Has(in.Dst.Reg) {
-			// The register compared became a copy of t: mov t, r; cmp $n, r.
-			return (d.Op == decode.OpMov || d.Op == decode.OpMovZX || d.Op == decode.OpMovSX) && d.Dst.Kind == decode.ArgReg &&
-				d.Src.Kind == decode.ArgReg && d.Src.Reg == t.reg
-		}
-	}
-	return false
+	return in.Dst.Kind == decode.ArgReg && in.Dst.Reg == t.reg
 }
 
 // keepsFlags reports whether an operation leaves the status flags alone.

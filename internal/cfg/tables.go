@@ -58,11 +58,21 @@ func (w *worker) resolveJump(j *jump) {
 		case vNoise:
 			noise = true
 		case vConst:
-			w.target(j, v.addr)
+			if w.inside(v.addr) {
+				w.target(j, v.addr)
+			} else {
+				escapes = true // a tail call to a function whose address was taken here
+			}
 		case vOffset:
 			// Where two switches share a jump, each table goes with its own base.
-			if !somePaired || paired(v) {
-				unclear = !w.readOffsets(j, v) || unclear
+			if somePaired && !paired(v) {
+				continue
+			}
+			switch w.readOffsets(j, v) {
+			case noTable:
+				noise = true
+			case badTable:
+				unclear = true
 			}
 		case vEntry:
 			switch {
@@ -74,7 +84,7 @@ func (w *worker) resolveJump(j *jump) {
 					unclear = true
 				}
 			case v.width == 4:
-				unclear = !w.readOffsets(j, v) || unclear
+				unclear = w.readOffsets(j, v) != goodTable || unclear
 			default:
 				unclear = true
 			}
@@ -159,13 +169,21 @@ func (w *worker) entries(j *jump, v value) (n uint64, exact bool) {
 	return n, false
 }
 
-// readOffsets reads a table of 32-bit offsets from v.base (or of 32-bit addresses, with base 0). It reports false if that
-// is no table of code.
-func (w *worker) readOffsets(j *jump, v value) bool {
-	n, exact := w.entries(j, v)
+// What was found where a table was expected.
+type tableKind uint8
+
+const (
+	goodTable tableKind = iota
+	noTable             // no code addresses inside the function, or they change at run time
+	badTable            // some entries could not be read
+)
+
+// readOffsets reads a table of 32-bit offsets from v.base (or of 32-bit addresses, with base 0).
+func (w *worker) readOffsets(j *jump, v value) tableKind {
 	if w.b.f.Write(v.addr) && !w.b.f.Relro.Contains(v.addr) {
-		return false
+		return noTable
 	}
+	n, exact := w.entries(j, v)
 	count := 0
 	for i := uint64(0); i < n; i++ {
 		b, ok := w.b.f.Bytes(v.addr+4*i, 4)
@@ -190,10 +208,13 @@ func (w *worker) readOffsets(j *jump, v value) bool {
 		count++
 	}
 	if count == 0 {
-		return false
+		return noTable
 	}
 	j.tables = append(j.tables, JumpTable{Site: w.disc[j.disc].Addr, Table: v.addr, Entries: count, Width: 4, Base: v.base})
-	return !exact || uint64(count) == n
+	if exact && uint64(count) != n {
+		return badTable
+	}
+	return goodTable
 }
 
 // readStride resolves a jump to v.addr plus a multiple of a masked register: equal pieces of code, as in hand-written
@@ -253,15 +274,6 @@ func (w *worker) atEnd(va uint64) bool {
 	return false
 }
 
-// What a table of pointers turned out to be.
-type tableKind uint8
-
-const (
-	labelTable tableKind = iota
-	noTable              // pointers to functions, or filled at run time
-	badTable             // some entries could not be read
-)
-
 // readPointers reads a table of 64-bit addresses.
 func (w *worker) readPointers(j *jump, v value) tableKind {
 	if !w.b.f.Mapped(v.addr) {
@@ -292,5 +304,5 @@ func (w *worker) readPointers(j *jump, v value) tableKind {
 	if w.b.f.Write(v.addr) && !w.b.f.Relro.Contains(v.addr) || exact && uint64(count) != n {
 		return badTable
 	}
-	return labelTable
+	return goodTable
 }
