@@ -94,6 +94,7 @@ func (a *Analysis) step(s *State, i *decode.Inst, idx int32) {
 		a.push(s, v)
 		return
 	case decode.OpPop:
+		p := a.Address(s, i) // decode states it relative to the stack pointer before
 		v := a.pop(s)
 		if i.Dst.Kind == decode.ArgReg {
 			if i.Size >= 8 {
@@ -102,7 +103,7 @@ func (a *Analysis) step(s *State, i *decode.Inst, idx int32) {
 				s.Reg[i.Dst.Reg&15] = 0
 			}
 		} else if i.Dst.Kind == decode.ArgMem {
-			a.store(s, a.Address(s, i), 8, v)
+			a.store(s, p, 8, v)
 		}
 		return
 	case decode.OpLeave:
