@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"syspart/internal/enforce/attach"
@@ -82,7 +83,6 @@ func describe(err error) string {
 	text := err.Error()
 	if pe := (*fs.PathError)(nil); errors.As(err, &pe) {
 		text = strings.Replace(text, pe.Error(), pe.Path+": "+pe.Err.Error(), 1)
-		text = strings.Replace(text, pe.Path+": "+pe.Path+": ", pe.Path+": ", 1)
 	}
 	if le := (*os.LinkError)(nil); errors.As(err, &le) {
 		text = strings.Replace(text, le.Error(), le.New+": "+le.Err.Error(), 1)
@@ -91,7 +91,9 @@ func describe(err error) string {
 	for i := range lines {
 		lines[i] = strings.TrimSpace(lines[i])
 	}
-	return printable(strings.Join(lines, ", "))
+	// Every layer names its thing; where two name the same it is said once.
+	parts := slices.Compact(strings.Split(strings.Join(lines, ", "), ": "))
+	return printable(strings.Join(parts, ": "))
 }
 
 // printable removes control characters, which could steer a terminal: messages hold bytes of hostile files.

@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -15,6 +16,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"syspart/internal/testbin"
 )
 
 func TestMain(m *testing.M) {
@@ -29,7 +32,8 @@ func TestMain(m *testing.M) {
 //	status N CMD ARGS...   run CMD; its exit status must be N
 //	complaint              stderr of the last command is one line that starts with "syspart: "
 //
-// and the variables BAD (a directory of files that are no server's program) and PROGRAM (an ELF program of this machine).
+// and the variables BAD (a directory of files that are no server's program), PROGRAM (an ELF program of this machine) and, for
+// the fixtures of testdata/servers, BRANCH, NOLOOP and ANYNUMBER.
 func TestScripts(t *testing.T) {
 	program, err := exec.LookPath("sleep")
 	if err != nil {
@@ -37,6 +41,10 @@ func TestScripts(t *testing.T) {
 	}
 	if program, err = filepath.EvalSymlinks(program); err != nil {
 		t.Fatal(err)
+	}
+	servers := map[string]string{}
+	for _, name := range []string{"branch", "noloop", "anynumber"} {
+		servers[strings.ToUpper(name)], _ = testbin.Server(t, name)
 	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -46,6 +54,9 @@ func TestScripts(t *testing.T) {
 			bad := filepath.Join(env.WorkDir, "bad")
 			env.Setenv("BAD", bad)
 			env.Setenv("PROGRAM", program)
+			for name, path := range servers {
+				env.Setenv(name, path)
+			}
 			env.Setenv("NO_COLOR", "1")
 			env.Setenv("XDG_CACHE_HOME", filepath.Join(env.WorkDir, "cache"))
 			return errors.Join(writeBad(bad, program), writeProfiles(env.WorkDir, program))
@@ -111,6 +122,7 @@ func writeBad(dir, program string) error {
 		"random":    append([]byte("\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00"), random...),
 		"arm64":     header(func(h []byte) { binary.LittleEndian.PutUint16(h[18:], 183) }),
 		"elf32":     header(func(h []byte) { h[4] = 1; binary.LittleEndian.PutUint16(h[18:], 3) }),
+		"needs":     bytes.ReplaceAll(whole, []byte("\x00libc.so.6\x00"), []byte("\x00libq.so.6\x00")),
 		"bigendian": header(func(h []byte) { h[5] = 2 }),
 	}
 	if err := os.MkdirAll(filepath.Join(dir, "dir"), 0o755); err != nil {

@@ -2,6 +2,7 @@ package report
 
 import (
 	"io"
+	"path"
 
 	"syspart/internal/pipeline"
 )
@@ -36,17 +37,18 @@ func Explanation(w io.Writer, e *pipeline.Explanation, style Style) error {
 	return p.err
 }
 
-// path prints one path: where each step is, and in words what leads to it.
-func (p *printer) path(path *pipeline.Path) {
-	p.title("%s, %s", clean(path.Kind), clean(path.Phase))
+// path prints one path: where each step is, and in words what leads to it. Modules are named by their file names alone; the
+// JSON form has their paths.
+func (p *printer) path(found *pipeline.Path) {
+	p.title("%s, %s", clean(found.Kind), clean(found.Phase))
 	rows := [][]cell{heading("", "AT", "MODULE", "FUNCTION", "BY")}
-	for i, s := range path.Steps {
+	for i, s := range found.Steps {
 		by := clean(s.Kind)
 		if s.Rule != "" {
 			by += ": " + clean(s.Rule)
 		}
-		rows = append(rows, []cell{number(i), text(clean(s.Offset)), text(clean(s.Module)), text(clean(s.Function)), text(by)})
+		rows = append(rows, []cell{number(i), text(clean(s.Offset)), text(clean(path.Base(s.Module))), text(clean(s.Function)), text(by)})
 	}
 	p.table(2, rows)
-	p.printf("  %s at %s\n", p.dress(alarm, clean(path.Syscall)), clean(path.Site))
+	p.printf("  %s at %s\n", p.dress(alarm, clean(found.Syscall)), clean(found.Site))
 }

@@ -171,8 +171,8 @@ func TestExplanation(t *testing.T) {
 	contains(t, out,
 		"execve: open for 1 thread kind",
 		"cycle, serving",
-		"0  0x5a10  /usr/sbin/d     fn_0x5a00  transition",
-		"1  0xd5e0  /lib/libc.so.6  execve     plt: symbol execve@GLIBC_2.2.5",
+		"0  0x5a10  d          fn_0x5a00  transition",
+		"1  0xd5e0  libc.so.6  execve     plt: symbol execve@GLIBC_2.2.5",
 		"execve at libc.so.6 0xd5f0",
 		"- ring: closed after the transition; never needed")
 	e := explanation()
