@@ -129,6 +129,14 @@ func (g *Graph) fixpoint() {
 			g.takeAll(mi)
 		}
 	}
+	for _, t := range p.LoaderFuncs() {
+		if f := p.Func(t.Module, t.Value); f >= 0 && !t.IFunc {
+			g.take(int32(f), Evidence{Module: int32(p.Interp), Func: -1, Place: t.Value, Kind: TakenName})
+		}
+	}
+	for _, mi := range g.openedByName() {
+		g.exported(mi)
+	}
 	for _, c := range p.Copies() {
 		if g.Level == LevelB {
 			g.markRange(c.Source, c.Value, c.Value+max(c.Size, c.SrcSize), -1)
@@ -220,6 +228,47 @@ func (g *Graph) takeAll(mi int) {
 	}
 	for i := range m.Strs {
 		g.lookup(mi, i, -1)
+	}
+}
+
+// openedByName returns the modules loaded later that no other such module needs: those that dlopen was called for. What
+// is looked up in them is not known: names are put together ("_nss_%s_%s") or come from a configuration.
+func (g *Graph) openedByName() []int {
+	needed := map[int]bool{}
+	for _, m := range g.P.Modules {
+		for _, n := range m.Needed {
+			needed[n] = true
+		}
+	}
+	var out []int
+	for i, m := range g.P.Modules {
+		if m.Later && !needed[i] {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+// exported takes the address of everything that a module exports.
+func (g *Graph) exported(mi int) {
+	m := g.P.Modules[mi]
+	for i := range m.Dyn.Symbols {
+		s := &m.Dyn.Symbols[i]
+		if s.Undefined || s.Name == "" {
+			continue
+		}
+		switch s.Type {
+		case sttIFunc:
+			for _, f := range g.resolved(mi, s.Value) {
+				g.take(f, Evidence{Module: int32(mi), Func: -1, Place: s.Value, Kind: TakenAnyName})
+			}
+		default:
+			if f := g.P.Func(mi, s.Value); f >= 0 {
+				g.take(int32(f), Evidence{Module: int32(mi), Func: -1, Place: s.Value, Kind: TakenAnyName})
+			} else if !s.TLS && !s.Abs && g.Level == LevelB {
+				g.address(mi, s.Value, -1)
+			}
+		}
 	}
 }
 
