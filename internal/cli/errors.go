@@ -121,7 +121,7 @@ var remedies = []struct {
 	{profile.ErrSchema, "make the profile again with this version"},
 	{profile.ErrInvalid, "make the profile again"},
 	{pipeline.ErrStart, "use entry, main, a function that its symbols name, or 0xADDR"},
-	{attach.ErrNeverInside, "it served without filters; profile it again under the same configuration"},
+	{attach.ErrNeverInside, "if it served at all it did so without filters: profile it again as it is run here"},
 	{proc.ErrGone, "it has ended, or the number is wrong"},
 	{phase.ErrNoLoop, "let it serve longer, or give it work with --workload"},
 }

@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 //	status N CMD ARGS...   run CMD; its exit status must be N
 //	complaint              stderr of the last command is one line that starts with "syspart: "
 //
-// and the variables BAD (a directory of files that are no server's program), PROGRAM (an ELF program of this machine) and, for
+// the condition [root], and the variables BAD (a directory of files that are no server's program), PROGRAM (an ELF program of this machine) and, for
 // the fixtures of testdata/servers, BRANCH, NOLOOP and ANYNUMBER.
 func TestScripts(t *testing.T) {
 	program, err := exec.LookPath("sleep")
@@ -60,6 +60,12 @@ func TestScripts(t *testing.T) {
 			env.Setenv("NO_COLOR", "1")
 			env.Setenv("XDG_CACHE_HOME", filepath.Join(env.WorkDir, "cache"))
 			return errors.Join(writeBad(bad, program), writeProfiles(env.WorkDir, program))
+		},
+		Condition: func(cond string) (bool, error) {
+			if cond == "root" {
+				return os.Geteuid() == 0, nil
+			}
+			return false, fmt.Errorf("no condition %q", cond)
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"status":    cmdStatus,

@@ -46,6 +46,10 @@ func Analysis(w io.Writer, a *pipeline.Analysis, style Style) error {
 // Loops prints the loops of a binary, likeliest main loop first.
 func Loops(w io.Writer, loops []pipeline.Loop, style Style) error {
 	p := newPrinter(w, style)
+	if len(loops) == 0 {
+		p.printf("no loop that waits for events was found\n")
+		return p.err
+	}
 	loops = slices.Clone(loops)
 	slices.SortStableFunc(loops, func(a, b pipeline.Loop) int { return a.Rank - b.Rank })
 	rows := [][]cell{heading(">RANK", "MODULE", "FUNCTION", "HEADER", ">DEPTH", "WAITS IN")}
@@ -80,12 +84,14 @@ func (p *printer) allOpen() {
 	p.printf("  %s\n", p.dress(alarm, "ALL calls are open: a system call's number comes from outside, so it can be any (see unresolved)"))
 }
 
-// unresolved prints every place where the analysis widened, grouped by what it is.
+// unresolved prints every place where the analysis widened, what opens most first.
 func (p *printer) unresolved(list []profile.Unresolved) {
 	if len(list) == 0 {
 		return
 	}
 	p.title("unresolved: %s", plural(len(list), "place"))
+	list = slices.Clone(list)
+	slices.SortStableFunc(list, func(a, b profile.Unresolved) int { return weight(a.What) - weight(b.What) })
 	for _, u := range list {
 		where := clean(u.Module)
 		if u.Offset != "" {
@@ -96,6 +102,17 @@ func (p *printer) unresolved(list []profile.Unresolved) {
 		}
 		p.printf("  %s %s\n      %s\n", p.dress(alarm, "! "+clean(u.What)), where, clean(u.Effect))
 	}
+}
+
+// weight orders what is unresolved by how much it opens: an unknown number opens every call, unknown code calls every
+// function, a program that is executed may be any.
+func weight(what string) int {
+	for i, w := range []string{"syscall number", "code", "execve"} {
+		if what == w {
+			return i
+		}
+	}
+	return 3
 }
 
 // list prints sentences under a heading.

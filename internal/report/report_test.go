@@ -191,6 +191,7 @@ func TestLoops(t *testing.T) {
 		"RANK  MODULE  FUNCTION  HEADER  DEPTH  WAITS IN",
 		"1  /d      f         0x10        1  epoll_wait accept4",
 		"2  /d      g         0x20        2")
+	contains(t, render(t, func(b *bytes.Buffer) error { return Loops(b, nil, Style{}) }), "no loop that waits for events was found")
 	if loops[0].Rank != 2 {
 		t.Error("Loops sorted the caller's slice")
 	}
@@ -201,6 +202,20 @@ func TestCheck(t *testing.T) {
 	contains(t, render(t, func(b *bytes.Buffer) error {
 		return Check(b, document(), []error{&profile.MissingModule{Path: libc}}, Style{})
 	}), "changed /lib/libc.so.6: was there when the server was profiled and is missing now; install it or profile the server again")
+}
+
+// TestUnresolvedOrder: what opens every call stands before what opens little, and nothing is left out.
+func TestUnresolvedOrder(t *testing.T) {
+	a := analysis()
+	a.Unresolved = []profile.Unresolved{{What: "dlsym", Effect: "1"}, {What: "code", Effect: "2"}, {What: "other", Effect: "3"}, {What: "syscall number", Effect: "4"}}
+	out := render(t, func(b *bytes.Buffer) error { return Analysis(b, a, Style{}) })
+	got := strings.Join(regexp.MustCompile(`(?m)^  ! .*$`).FindAllString(out, -1), "")
+	if want := "  ! syscall number   ! code   ! dlsym   ! other "; got != want {
+		t.Errorf("order %q, want %q", got, want)
+	}
+	if a.Unresolved[0].What != "dlsym" {
+		t.Error("the caller's list was sorted")
+	}
 }
 
 func TestAttached(t *testing.T) {
