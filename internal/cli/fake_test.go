@@ -146,9 +146,9 @@ func fakeObserve(_ context.Context, w watch) (*observe.Observation, error) {
 	return &observe.Observation{Program: cmd.Path, Exited: true, ExitStatus: status, Seconds: time.Since(begin).Seconds()}, nil
 }
 
-// fakeProfile makes a profile that fits the program; NOLOOP has it fail.
+// fakeProfile makes a profile that fits the program; WITHOUT_LOOP has it fail.
 func fakeProfile(_ context.Context, binary string, _ *observe.Observation, _ pipeline.Options) (*profile.Profile, error) {
-	if os.Getenv("NOLOOP") != "" {
+	if os.Getenv("WITHOUT_LOOP") != "" {
 		return nil, fmt.Errorf("%s: %w", binary, phase.ErrNoLoop)
 	}
 	return profileOf(binary)
