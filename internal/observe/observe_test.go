@@ -31,6 +31,25 @@ func TestThreads(t *testing.T) {
 			kill(t, w.pid, unix.SIGUSR1)
 			time.Sleep(2 * time.Second)
 			w.samples(100)
+			// Those that wait for ever were woken a few times at most: when they started, and to learn their registers.
+			quiet := 0
+			tids, err := proc.Tasks(w.pid)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, tid := range tids {
+				var ran, waited, slices int
+				text, err := os.ReadFile(fmt.Sprintf("/proc/%d/schedstat", tid))
+				if _, e := fmt.Sscan(string(text), &ran, &waited, &slices); err != nil || e != nil {
+					testbin.Skip(t, "no scheduler statistics: %v %v", err, e)
+				}
+				if slices < 40 {
+					quiet++
+				}
+			}
+			if quiet < 5 {
+				t.Errorf("only %d threads were left alone", quiet)
+			}
 			o := w.end()
 			if got := w.line(); got != "eintr 0 usr1 1" {
 				t.Errorf("server has counted %q", got)

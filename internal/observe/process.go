@@ -23,6 +23,7 @@ type Process struct {
 	files *Files
 	text  []byte // of /proc/PID/maps when last read
 	space unwind.Space
+	buf   []byte           // for the beginning of a stack
 	codes map[string]*code // executable files ever seen mapped, by path
 }
 
@@ -137,11 +138,13 @@ func (p *Process) walk(regs unwind.Regs, mem io.ReaderAt) unwind.Result {
 // firstRead is how much of a sleeping thread's stack is read at once; most stacks are shallower.
 const firstRead = 8 << 10
 
-// stackAt returns a view of the process's memory that reads ahead at the stack pointer.
+// stackAt returns a view of the process's memory that reads ahead at the stack pointer. It is valid until the next call.
 func (p *Process) stackAt(sp uint64) io.ReaderAt {
-	buf := make([]byte, firstRead)
-	n, _ := proc.Memory(p.PID).ReadAt(buf, int64(sp)) // short at the end of the stack
-	return &stackCopy{base: sp, data: buf[:n], rest: proc.Memory(p.PID)}
+	if p.buf == nil {
+		p.buf = make([]byte, firstRead)
+	}
+	n, _ := proc.Memory(p.PID).ReadAt(p.buf, int64(sp)) // short at the end of the stack
+	return &stackCopy{base: sp, data: p.buf[:n], rest: proc.Memory(p.PID)}
 }
 
 // stackCopy is a copy of a piece of memory. What lies outside is asked of rest, if there is one.
