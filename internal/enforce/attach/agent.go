@@ -29,6 +29,8 @@ type agent struct {
 	ours bool
 	// installed are the threads in which we have installed a filter, where that cannot be read back.
 	installed map[int]string
+	// ended is told of tracees that end; set by Run for its child.
+	ended func(tid int, ws unix.WaitStatus)
 }
 
 // process is one process that runs the plan's program.
@@ -191,7 +193,7 @@ func (s *session) run() error {
 	if err := permitted(existing, s.code, install); err != nil {
 		return err
 	}
-	rets, err := perform(s.c, pid, tid, s.code, install)
+	rets, err := s.target().perform(install...)
 	if err != nil {
 		return err
 	}
@@ -206,6 +208,10 @@ func (s *session) run() error {
 	s.th.Status = Installed
 	s.a.installed[tid] = kind.Name
 	return nil
+}
+
+func (s *session) target() *target {
+	return &target{c: s.c, pid: s.th.PID, tid: s.th.TID, code: s.code, ended: s.a.ended}
 }
 
 func (s *session) index(k *enforce.Kind) int {
@@ -323,7 +329,7 @@ func (s *session) place(existing []filter.Program) error {
 		return err
 	}
 	var err error
-	s.programs, err = putBlob(s.c, pid, tid, s.code, s.a.plan)
+	s.programs, err = s.target().putBlob(s.a.plan)
 	return err
 }
 

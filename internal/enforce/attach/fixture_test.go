@@ -28,7 +28,7 @@ import (
 type fixture struct {
 	t   testing.TB
 	bin string
-	cmd *exec.Cmd
+	cmd *exec.Cmd // the fixture, or what has started it
 	in  io.Writer
 	out *bufio.Reader
 	pid int
@@ -37,8 +37,21 @@ type fixture struct {
 // startThreads builds and starts the fixture; it is ended with the test.
 func startThreads(t testing.TB) *fixture {
 	t.Helper()
-	bin := testbin.Build(t, filepath.Join("testdata", "threads.c"), "-O1", "-pthread")
-	f := &fixture{t: t, bin: bin, cmd: exec.Command(bin)}
+	bin := buildThreads(t)
+	f := drive(t, bin, exec.Command(bin))
+	f.pid = f.cmd.Process.Pid
+	return f
+}
+
+func buildThreads(t testing.TB) string {
+	t.Helper()
+	return testbin.Build(t, filepath.Join("testdata", "threads.c"), "-O1", "-pthread")
+}
+
+// drive starts a command that starts the fixture, or is it, and waits until that is ready.
+func drive(t testing.TB, bin string, cmd *exec.Cmd) *fixture {
+	t.Helper()
+	f := &fixture{t: t, bin: bin, cmd: cmd}
 	in, err := f.cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -51,7 +64,6 @@ func startThreads(t testing.TB) *fixture {
 	if err := f.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	f.pid = f.cmd.Process.Pid
 	t.Cleanup(func() {
 		f.cmd.Process.Kill()
 		f.cmd.Wait()
@@ -142,10 +154,13 @@ func (f *fixture) free(pid int) {
 	})
 }
 
+// eventuallyTimeout only decides how long a failing test takes.
+const eventuallyTimeout = 20 * time.Second
+
 // eventually waits until cond holds; it fails the test if it never does.
 func eventually(t testing.TB, what string, cond func() bool) {
 	t.Helper()
-	for end := time.Now().Add(time.Minute); !cond(); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(eventuallyTimeout); !cond(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("never: %s", what)
 		}
@@ -171,15 +186,27 @@ func number(name string) int {
 	return nr
 }
 
-// planFor makes a plan with a kind for every loop_ function of the fixture, each denying one more call so that no two
-// filters are equal. The stacks are not stated, as if the functions never returned.
+// planFor is makePlan for tests.
 func planFor(t testing.TB, bin string, pid int) *enforce.Plan {
 	t.Helper()
-	f, err := image.Open(bin)
+	p, err := makePlan(bin, pid)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &enforce.Plan{Program: bin, BuildID: f.BuildID, Modules: modules(t, pid)}
+	return p
+}
+
+// makePlan makes a plan with a kind for every loop_ function of the fixture, each denying one more call so that no two
+// filters are equal. The stacks are not stated, as if the functions never returned.
+func makePlan(bin string, pid int) (*enforce.Plan, error) {
+	f, err := image.Open(bin)
+	if err != nil {
+		return nil, err
+	}
+	p := &enforce.Plan{Program: bin, BuildID: f.BuildID}
+	if p.Modules, err = modules(pid); err != nil {
+		return nil, err
+	}
 	spare := mustNames("swapon", "swapoff", "reboot", "sethostname", "setdomainname", "iopl", "ioperm", "init_module",
 		"delete_module", "acct", "quotactl", "settimeofday", "kexec_load").Numbers()
 	for _, s := range f.Symtab {
@@ -190,18 +217,14 @@ func planFor(t testing.TB, bin string, pid int) *enforce.Plan {
 			p.Kinds = append(p.Kinds, k)
 		}
 	}
-	if err := p.Compile(); err != nil {
-		t.Fatal(err)
-	}
-	return p
+	return p, p.Compile()
 }
 
 // modules lists what a process has mapped executable.
-func modules(t testing.TB, pid int) []enforce.PlanModule {
-	t.Helper()
+func modules(pid int) ([]enforce.PlanModule, error) {
 	maps, err := proc.ReadMaps(pid)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	list := []enforce.PlanModule{{Path: "[vdso]"}}
 	seen := map[string]bool{}
@@ -212,12 +235,12 @@ func modules(t testing.TB, pid int) []enforce.PlanModule {
 		seen[m.Path] = true
 		data, err := os.ReadFile(m.Path)
 		if err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
 		sum := sha256.Sum256(data)
 		list = append(list, enforce.PlanModule{Path: m.Path, SHA256: hex.EncodeToString(sum[:])})
 	}
-	return list
+	return list, nil
 }
 
 // kind returns a kind of a plan by name.
@@ -235,10 +258,15 @@ func kind(t testing.TB, p *enforce.Plan, name string) *enforce.Kind {
 // carries fails the test unless the only filter of a thread is the kind's, as the kernel tells it and as simulated.
 func carries(t testing.TB, pid, tid int, k *enforce.Kind) {
 	t.Helper()
-	filters, err := ReadFilters(pid, tid)
-	if err != nil {
-		t.Fatal(err)
-	}
+	var filters []filter.Program
+	eventually(t, "filters can be read", func() (ok bool) { // who installs may hold the thread for some microseconds more
+		var err error
+		filters, err = ReadFilters(pid, tid)
+		if err != nil && !errors.Is(err, proc.ErrPermission) {
+			t.Fatal(err)
+		}
+		return err == nil
+	})
 	if len(filters) != 1 || !filters[0].Equal(k.Filter) {
 		t.Fatalf("thread %d (%s): %d filters, not its own", tid, k.Name, len(filters))
 	}

@@ -1,6 +1,7 @@
 package attach
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -17,7 +18,8 @@ import (
 )
 
 // helperEnv makes the test program do something else: "inject PID" makes one call in a process and prints the error;
-// "disturb PID" makes calls in all its threads, without end.
+// "disturb PID" makes calls in all its threads, without end; "run BIN" is Run with the program's arguments as command and
+// a plan for the fixture BIN.
 const helperEnv = "SYSPART_ATTACH_HELPER"
 
 func TestMain(m *testing.M) {
@@ -41,7 +43,37 @@ func TestMain(m *testing.M) {
 				Inject(pid, tid, unix.SYS_GETTID)
 			}
 		}
+	case "run":
+		os.Exit(runHelper(arg))
 	}
+}
+
+func runHelper(bin string) int {
+	// Another instance shows what the fixture maps.
+	other := exec.Command(bin)
+	in, err := other.StdinPipe()
+	if err != nil {
+		panic(err)
+	}
+	out, err := other.StdoutPipe()
+	if err != nil {
+		panic(err)
+	}
+	if err := other.Start(); err != nil {
+		panic(err)
+	}
+	out.Read(make([]byte, 6))
+	plan, err := makePlan(bin, other.Process.Pid)
+	if err != nil {
+		panic(err)
+	}
+	in.Close()
+	other.Wait()
+	status, err := Run(context.Background(), os.Args[1:], nil, plan, Options{Report: func(th Thread) {
+		fmt.Fprintf(os.Stderr, "%s: %s\n", th.Kind, th.Why())
+	}})
+	fmt.Fprintf(os.Stderr, "end: %v\n", err)
+	return status
 }
 
 func asNobody() *syscall.SysProcAttr {
@@ -80,5 +112,69 @@ func TestTracerKilled(t *testing.T) {
 	tids, err := proc.Tasks(f.pid)
 	if err != nil || len(tids) != len(f.counters("tids"))+1 {
 		t.Errorf("threads %v, %v", tids, err)
+	}
+}
+
+// TestLeftAlone lets go of every thread right after it was sent into the code: each installs its filter all the same, goes
+// back to what it did, and restarts its call.
+func TestLeftAlone(t *testing.T) {
+	needReadback(t)
+	f := startThreads(t)
+	p := planFor(t, f.bin, f.pid)
+	tids := f.counters("tids")
+	tids["main"] = f.pid
+	// The first thread makes the mapping.
+	var code uint64
+	var programs []uint64
+	err := stopped(tids["read"], func(c *proc.Conn) error {
+		maps, err := proc.ReadMaps(f.pid)
+		if err != nil {
+			return err
+		}
+		if code, err = putCode(c, f.pid, tids["read"], maps, make(fileCache)); err != nil {
+			return err
+		}
+		programs, err = (&target{c: c, pid: f.pid, tid: tids["read"], code: code}).putBlob(p)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for round := range 8 { // filters are put on top of each other
+		for name, tid := range tids {
+			var i int
+			for i = range p.Kinds {
+				if p.Kinds[i].Name == name {
+					break
+				}
+			}
+			err := stopped(tid, func(c *proc.Conn) error {
+				_, err := (&target{c: c, pid: f.pid, tid: tid, code: code}).send(installCalls(programs[i])...)
+				return err
+			})
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			eventually(t, "a filter more", func() bool {
+				st, err := proc.ReadStatus(tid)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return st.SeccompFilters == round+1
+			})
+			if round == 0 {
+				carries(t, f.pid, tid, &p.Kinds[i])
+			}
+		}
+	}
+	f.free(f.pid)
+	f.progressing()
+	f.unharmed()
+	for name := range tids {
+		if name == "epoll" || name == "futex" || name == "read" {
+			if n := f.counters("rounds")["rounds."+name]; n != 0 {
+				t.Errorf("%s went round %d times", name, n)
+			}
+		}
 	}
 }

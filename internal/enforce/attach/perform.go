@@ -18,14 +18,36 @@ const callTimeout = 5 * time.Second
 // pollPause is the pause between two looks at a thread that is expected to stop within microseconds.
 const pollPause = 20 * time.Microsecond
 
-// perform has a thread, which is in a stop of proc's Conn.Stop, make calls with the code at address code, and leaves it
+// target is a thread to make calls, in a process that has the code at address code.
+type target struct {
+	c        *proc.Conn
+	pid, tid int
+	code     uint64
+	// ended, if not nil, is told if the thread ends. The kernel tells that only once, and for a child of ours it is its end
+	// as a child, too.
+	ended func(tid int, ws unix.WaitStatus)
+}
+
+// perform has a thread, which is in a stop of proc's Conn.Stop, make calls, and leaves it
 // stopped with the registers that it had, as if nothing had happened. It returns the results of the calls that were made,
 // also together with an error. Errors: errAgain (disturbed by a signal, which has been delivered: the thread runs),
 // ErrThread, *KilledError, proc.ErrGone, proc.ErrBusy.
 //
 // It waits for the thread itself instead of through the Conn, which knows no syscall stops; for the Conn the thread is
 // stopped all the while.
-func perform(c *proc.Conn, pid, tid int, code uint64, calls []call) ([]int64, error) {
+func (t *target) perform(calls ...call) ([]int64, error) {
+	orig, err := t.send(calls...)
+	if err != nil {
+		return nil, err
+	}
+	run := follower{target: *t, orig: orig, calls: calls}
+	return run.follow()
+}
+
+// send makes a stopped thread go into the code when it is resumed, and returns the registers that it had. From here on the
+// thread comes through by itself, whatever happens to us.
+func (t *target) send(calls ...call) (*unix.PtraceRegs, error) {
+	c, pid, tid, code := t.c, t.pid, t.tid, t.code
 	if len(calls) > maxCalls {
 		panic(fmt.Sprintf("attach: %d calls", len(calls)))
 	}
@@ -53,19 +75,12 @@ func perform(c *proc.Conn, pid, tid int, code uint64, calls []call) ([]int64, er
 		return nil, fmt.Errorf("thread %d: no room on its stack: %w", tid, err)
 	}
 	in := enter(orig, code, base)
-	if err := c.SetRegs(tid, &in); err != nil {
-		return nil, err
-	}
-	run := follower{c: c, pid: pid, tid: tid, code: code, orig: orig, calls: calls}
-	return run.follow()
+	return orig, c.SetRegs(tid, &in)
 }
 
 // follower goes with a thread through the code.
 type follower struct {
-	c       *proc.Conn
-	pid     int
-	tid     int
-	code    uint64
+	target
 	orig    *unix.PtraceRegs
 	calls   []call
 	rets    []int64
@@ -133,6 +148,9 @@ func (f *follower) stop(ws unix.WaitStatus) (done bool, err error) {
 	const syscallStop = unix.SIGTRAP | 0x80
 	switch {
 	case ws.Signaled() || ws.Exited():
+		if f.ended != nil {
+			f.ended(f.tid, ws)
+		}
 		if ws.Signaled() && ws.Signal() == unix.SIGSYS {
 			return true, f.killed()
 		}

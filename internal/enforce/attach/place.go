@@ -158,18 +158,18 @@ func mapBlob(size int) call {
 	return call{unix.SYS_MMAP, [6]uint64{0, uint64(size), unix.PROT_READ, unix.MAP_PRIVATE | unix.MAP_ANONYMOUS, uint64(fd), 0}}
 }
 
-// putBlob has thread tid, which is stopped, map the filters, and writes them.
-func putBlob(c *proc.Conn, pid, tid int, code uint64, p *enforce.Plan) ([]uint64, error) {
+// putBlob has the thread, which is stopped, map the filters, and writes them.
+func (t *target) putBlob(p *enforce.Plan) ([]uint64, error) {
 	b, _ := blob(p, 0)
-	rets, err := perform(c, pid, tid, code, []call{mapBlob(len(b))})
+	rets, err := t.perform(mapBlob(len(b)))
 	if err != nil {
 		return nil, err
 	}
 	if base := rets[0]; base < 0 && base > -pageSize {
-		return nil, fmt.Errorf("thread %d: mmap: %w", tid, unix.Errno(-base))
+		return nil, fmt.Errorf("thread %d: mmap: %w", t.tid, unix.Errno(-base))
 	}
 	b, programs := blob(p, uint64(rets[0]))
-	return programs, write(c, pid, tid, uint64(rets[0]), b)
+	return programs, write(t.c, t.pid, t.tid, uint64(rets[0]), b)
 }
 
 // fileCache keeps the executable segments of files, by identity of the mapped file.

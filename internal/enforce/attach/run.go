@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime"
 	"slices"
 	"syscall"
 	"time"
@@ -50,33 +51,59 @@ func Run(ctx context.Context, argv, env []string, plan *enforce.Plan, opts Optio
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, forwarded...)
 	defer signal.Stop(signals)
+	changes := make(chan os.Signal, 1)
+	signal.Notify(changes, unix.SIGCHLD)
+	defer signal.Stop(changes)
 
 	foreign := make(map[int]bool)
 	for _, pid := range ourChildren() {
 		foreign[pid] = true
 	}
+	// The kernel reports stops of a tracee to every thread of ours that waits for it as its parent, unless each thread waits
+	// for its own only. So the child belongs to this thread, tracees belong to the tracer's.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	child, err := start(argv, env)
 	if err != nil {
 		return proc.LaunchStatus(err), err
 	}
-	r := &runner{child: child, foreign: foreign, w: newWatcher(a, child.Pid, &opts), ended: make(chan int, 1)}
-	go func() {
-		state, err := child.Wait()
-		if err != nil { // it is our child and nobody else waits for it
-			panic(fmt.Sprintf("attach: wait for process %d: %v", child.Pid, err))
+	r := &runner{child: child, foreign: foreign, w: newWatcher(a, child, &opts), ended: make(chan unix.WaitStatus, 1)}
+	// A child that ends while one of us traces it is reported to the tracer alone.
+	a.ended = func(tid int, ws unix.WaitStatus) {
+		if tid == child && len(r.ended) == 0 {
+			r.ended <- ws
 		}
-		r.ended <- exitStatus(state.Sys().(syscall.WaitStatus))
-	}()
-	return r.loop(ctx, signals)
+	}
+	err = a.tracer.Do(func(c *proc.Conn) error {
+		c.SetHandler(func(_ *proc.Conn, ev proc.Event) proc.Verdict {
+			if ev.Gone() {
+				a.ended(ev.TID, waitStatus(&ev))
+			}
+			return proc.Resume
+		})
+		return nil
+	})
+	if err != nil {
+		return launchFailed, err
+	}
+	return r.loop(ctx, signals, changes)
+}
+
+// waitStatus is the wait status that an event of an ended tracee was made from.
+func waitStatus(ev *proc.Event) unix.WaitStatus {
+	if ev.Kind == proc.EventSignaled {
+		return unix.WaitStatus(ev.Signal)
+	}
+	return unix.WaitStatus(ev.Code << 8)
 }
 
 // launchFailed is the exit status for a command that was not started for reasons of ours.
 const launchFailed = 125
 
-// start starts the command.
-func start(argv, env []string) (*os.Process, error) {
+// start starts the command and returns its process id.
+func start(argv, env []string) (int, error) {
 	if len(argv) == 0 {
-		return nil, &os.PathError{Op: "exec", Path: "", Err: unix.ENOENT}
+		return 0, &os.PathError{Op: "exec", Path: "", Err: unix.ENOENT}
 	}
 	path, err := exec.LookPath(argv[0])
 	if err != nil && !errors.Is(err, exec.ErrDot) {
@@ -87,16 +114,20 @@ func start(argv, env []string) (*os.Process, error) {
 		if !errors.As(err, &e) {
 			e = unix.EACCES
 		}
-		return nil, &os.PathError{Op: "exec", Path: argv[0], Err: e}
+		return 0, &os.PathError{Op: "exec", Path: argv[0], Err: e}
 	}
 	if env == nil {
 		env = os.Environ()
 	}
-	return os.StartProcess(path, argv, &os.ProcAttr{Env: env, Files: []*os.File{os.Stdin, os.Stdout, os.Stderr}})
+	pid, err := syscall.ForkExec(path, argv, &syscall.ProcAttr{Env: env, Files: []uintptr{0, 1, 2}})
+	if err != nil {
+		return 0, &os.PathError{Op: "exec", Path: path, Err: err}
+	}
+	return pid, nil
 }
 
 // exitStatus is the status that a shell reports.
-func exitStatus(ws syscall.WaitStatus) int {
+func exitStatus(ws unix.WaitStatus) int {
 	if ws.Signaled() {
 		return 128 + int(ws.Signal())
 	}
@@ -105,16 +136,18 @@ func exitStatus(ws syscall.WaitStatus) int {
 
 // runner is the state of Run.
 type runner struct {
-	child   *os.Process
+	child   int
 	foreign map[int]bool // children of ours that are not of this run
 	w       *watcher
-	ended   chan int // the child's status
+	ended   chan unix.WaitStatus // from the tracer
 	exited  bool
 	status  int
 }
 
-func (r *runner) loop(ctx context.Context, signals <-chan os.Signal) (int, error) {
-	var termed bool
+// loop looks at the threads again and again. signals are to be passed on; changes say that a child or a tracee may have
+// changed its state.
+func (r *runner) loop(ctx context.Context, signals, changes <-chan os.Signal) (int, error) {
+	canceled := ctx.Done()
 	for {
 		if r.w.fatal == nil {
 			// Before the command executes the program, or between two programs of a script, there may be no match: only the end of
@@ -124,25 +157,52 @@ func (r *runner) loop(ctx context.Context, signals <-chan os.Signal) (int, error
 			r.w.known = descendants(r.w.known)
 		}
 		r.adopt()
+		r.reap()
 		if r.exited && !r.serving() {
 			return r.finish()
 		}
-		timer := time.NewTimer(r.w.pause)
-		select {
-		case r.status = <-r.ended:
-			r.exited = true
-			r.w.pause = minPause
-		case s := <-signals:
-			r.forward(s.(syscall.Signal))
-		case <-timer.C:
-			r.w.pause = min(r.w.pause+r.w.pause/4, maxPause)
+		for timer, waiting := time.NewTimer(r.w.pause), true; waiting; {
+			select {
+			case s := <-signals:
+				r.forward(s.(syscall.Signal))
+			case <-changes:
+				// Looking at threads makes such changes itself: do not look again because of them.
+				waiting = !r.reap()
+			case <-canceled:
+				canceled = nil
+				r.forward(unix.SIGTERM)
+			case <-timer.C:
+				waiting = false
+			}
+			if !waiting {
+				timer.Stop()
+			}
 		}
-		timer.Stop()
-		if ctx.Err() != nil && !termed {
-			termed = true
-			r.forward(unix.SIGTERM)
+		r.w.pause = min(r.w.pause+r.w.pause/4, maxPause)
+	}
+}
+
+// reap reports whether the command has just ended, and notes its status.
+func (r *runner) reap() bool {
+	if r.exited {
+		return false
+	}
+	var ws unix.WaitStatus
+	pid, err := unix.Wait4(r.child, &ws, unix.WNOHANG|unix.WNOTHREAD, nil)
+	if pid != r.child {
+		select {
+		case ws = <-r.ended:
+		default:
+			if err != unix.ECHILD {
+				return false
+			}
+			// Nobody waits for our child but the tracer, and what that has seen is in the channel.
+			ws = launchFailed << 8
 		}
 	}
+	r.exited, r.status = true, exitStatus(ws)
+	r.w.pause = minPause
+	return true
 }
 
 // finish returns the outcome after the end of all processes.
@@ -164,13 +224,13 @@ func (r *runner) finish() (int, error) {
 
 // serving reports whether a process of the tree, besides the command's first one, runs the program.
 func (r *runner) serving() bool {
-	return slices.ContainsFunc(r.w.known, func(pid int) bool { return pid != r.child.Pid && r.w.a.runsProgram(pid) })
+	return slices.ContainsFunc(r.w.known, func(pid int) bool { return pid != r.child && r.w.a.runsProgram(pid) })
 }
 
 // adopt adds processes that have become our children to the tree, and reaps those that have ended.
 func (r *runner) adopt() {
 	for _, pid := range ourChildren() {
-		if pid == r.child.Pid || r.foreign[pid] {
+		if pid == r.child || r.foreign[pid] {
 			continue
 		}
 		st, err := proc.ReadStat(pid)
@@ -203,7 +263,7 @@ func ourChildren() []int {
 func (r *runner) forward(s syscall.Signal) {
 	if !r.exited {
 		if !fromTerminal(s) {
-			_ = r.child.Signal(s) // ended meanwhile: it shows next
+			_ = unix.Kill(r.child, s) // ended meanwhile: it shows next
 		}
 		return
 	}

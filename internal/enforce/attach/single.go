@@ -31,7 +31,7 @@ func Inject(pid, tid, nr int, args ...uint64) (ret int64, err error) {
 			if err != nil {
 				return err
 			}
-			rets, err := perform(conn, pid, tid, code, []call{c})
+			rets, err := (&target{c: conn, pid: pid, tid: tid, code: code}).perform(c)
 			if len(rets) == 1 && !errors.Is(err, ErrKilled) { // made, whatever happened then
 				ret = rets[0]
 				return nil

@@ -6,7 +6,10 @@
 //   fork     makes a child that waits in loop_child; answers its process id
 //   call NR  the main thread makes system call NR without arguments; answers its result
 //   rounds   how often each loop went round
-//   quit     ends
+//   tids     thread ids
+//   pid      process id
+//   spawn P  makes a child that executes program P with argument 60; answers its process id
+//   exit N   ends with status N
 #define _GNU_SOURCE
 #include <errno.h>
 #include <linux/futex.h>
@@ -318,8 +321,18 @@ LOOP loop_main(void)
 		} else if (!strncmp(line, "call ", 5)) {
 			long r = syscall(atol(line + 5));
 			printf("%ld\n", r < 0 ? -(long)errno : r);
+		} else if (!strncmp(line, "pid", 3)) {
+			printf("%d\n", getpid());
+		} else if (!strncmp(line, "spawn ", 6)) {
+			line[strcspn(line, "\n")] = 0;
+			int pid = fork();
+			if (!pid) {
+				execl(line + 6, line + 6, "60", (char *)0);
+				_exit(127);
+			}
+			printf("%d\n", pid);
 		} else {
-			exit(0);
+			exit(atoi(line + 5));
 		}
 		fflush(stdout);
 	}
@@ -338,6 +351,12 @@ int main(void)
 	for (int i = 0; i < KINDS; i++)
 		while (!atomic_load(&inside[i]))
 			usleep(100);
+	// Signals go to the other threads: fgets takes EINTR for the end.
+	sigset_t mine;
+	sigemptyset(&mine);
+	sigaddset(&mine, SIGUSR1);
+	sigaddset(&mine, SIGRTMIN);
+	pthread_sigmask(SIG_BLOCK, &mine, 0);
 	printf("ready\n");
 	fflush(stdout);
 	loop_main();
