@@ -43,6 +43,8 @@ func analyze(ctx context.Context, opt options, from, path string) analysis {
 	}
 	var exit *exec.ExitError
 	switch {
+	case ctx.Err() != nil:
+		a.err = ctx.Err()
 	case limited.Err() != nil:
 		a.err = fmt.Errorf("not done within %v", opt.limit)
 	case err == nil:
@@ -106,10 +108,8 @@ func crash(ctx context.Context, opt options) (bool, error) {
 		return false, err
 	}
 	results := each(ctx, opt.jobs, paths, func(path string) analysis { return analyze(ctx, opt, "main", path) })
-	if err := ctx.Err(); err != nil {
-		return false, err
-	}
-	return judgeCrash(opt, results), nil
+	// What was judged until then is worth knowing even if it was interrupted.
+	return judgeCrash(opt, results), ctx.Err()
 }
 
 func judgeCrash(opt options, results []analysis) bool {

@@ -24,6 +24,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -54,7 +55,7 @@ func main() {
 	flags.Parse(os.Args[2:])
 	opt.dirs = filepath.SplitList(*dirs)
 
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var run func(context.Context, options) (bool, error)
 	switch verb {
@@ -117,10 +118,12 @@ func executable(path string) bool {
 	return f.Class == elf.ELFCLASS64 && f.Machine == elf.EM_X86_64 && (f.Type == elf.ET_EXEC || f.Type == elf.ET_DYN) && f.Entry != 0
 }
 
-// each calls do for every path, several at once, and returns the results in the paths' order.
+// each calls do for every path, several at once, and returns the results in the paths' order. When the context ends it
+// returns those of the paths that it had come to.
 func each[T any](ctx context.Context, jobs int, paths []string, do func(path string) T) []T {
 	out := make([]T, len(paths))
 	next := make(chan int)
+	done := 0
 	var wg sync.WaitGroup
 	for range max(jobs, 1) {
 		wg.Go(func() {
@@ -134,8 +137,9 @@ func each[T any](ctx context.Context, jobs int, paths []string, do func(path str
 			break
 		}
 		next <- i
+		done++
 	}
 	close(next)
 	wg.Wait()
-	return out
+	return out[:done]
 }

@@ -72,10 +72,8 @@ func recall(ctx context.Context, opt options) (bool, error) {
 		r.allowed, r.err = a.calls, a.err
 		return r
 	})
-	if err := ctx.Err(); err != nil {
-		return false, err
-	}
-	return judgeRecall(opt, caged, results), nil
+	// What was judged until then is worth knowing even if it was interrupted.
+	return judgeRecall(opt, results), ctx.Err()
 }
 
 // observe returns the calls that one run of a program makes.
@@ -108,7 +106,7 @@ func observe(ctx context.Context, work string, caged bool, path, arg string) (sy
 }
 
 // judgeRecall prints the table and returns whether all is well.
-func judgeRecall(opt options, caged bool, results []recalled) bool {
+func judgeRecall(opt options, results []recalled) bool {
 	var checked, skipped, failed, lacking int
 	where := make(map[string][]string) // missing call to the programs
 	fmt.Fprintf(opt.out, "%-44s %8s %8s  %s\n", "program", "observed", "allowed", "missing")
