@@ -27,11 +27,11 @@ type Kind struct {
 	Module int
 	Func   int32 // global number of the function that holds the loop
 	Loop   cfg.Loop
-	// Below are the frames below the loop's function, innermost caller first, down to the first function that never
-	// returns or, if Bottom, to the bottom of the thread.
+	// Below are the frames below the loop's function, innermost caller first, down to the first function that does not
+	// return from where it goes on or, if Bottom, to the bottom of the thread.
 	Below  []observe.Frame
 	Bottom bool
-	// Rest are the frames below a function that never returns: dead code, kept to name the kind and to find its start.
+	// Rest are the frames below a function that does not return: dead code, kept to name the kind and to find its start.
 	Rest []observe.Frame
 	// ForkPC is, in a forked child, the address in its frame Inherited of Below+Rest at which it was forked; 0 if unknown.
 	Inherited int
@@ -216,14 +216,15 @@ func (f *Finder) topLoop(t *observe.Thread, s *observe.Stack) (Kind, bool) {
 		}
 		mi, _ := f.p.Where(int(p.fn))
 		k := Kind{Role: role, Module: mi, Func: p.fn, Loop: f.Loops(p.fn)[l], ForkPC: forkPC, Inherited: kept}
-		k.Below, k.Rest, k.Bottom = f.cut(p.fn, s.Frames[i+1:])
+		k.Below, k.Rest, k.Bottom = f.cut(&k, s.Frames[i+1:])
 		return k, true
 	}
 	return Kind{}, false
 }
 
-// cut splits the frames below function fn where they can no longer be returned to.
-func (f *Finder) cut(fn int32, frames []observe.Frame) (below, rest []observe.Frame, bottom bool) {
+// cut splits the frames below the kind's loop where they can no longer be returned to: behind the first function that
+// does not return from where it goes on.
+func (f *Finder) cut(k *Kind, frames []observe.Frame) (below, rest []observe.Frame, bottom bool) {
 	// resumable: the last frame that can be entered other than by a return.
 	resumable := -1
 	for i := range frames {
@@ -237,20 +238,28 @@ func (f *Finder) cut(fn int32, frames []observe.Frame) (below, rest []observe.Fr
 			resumable = i
 		}
 	}
-	for i := -1; i < len(frames); i++ {
-		g := fn
-		if i >= 0 {
-			p := f.at(&frames[i], false)
-			if p.fn < 0 {
-				continue
-			}
-			g = p.fn
-		}
-		if _, x := f.fn(g); x.Flags&summary.NoReturn != 0 && i >= resumable && i+1 < len(frames) {
+	if resumable < 0 && len(frames) > 0 && !f.returns(k.Func, f.loop(k)) {
+		return nil, frames, false
+	}
+	for i := max(resumable, 0); i+1 < len(frames); i++ {
+		s, ok := f.after(&frames[i], "")
+		if ok && !f.returns(s.Func, s.Blocks) {
 			return frames[:i+1], frames[i+1:], false
 		}
 	}
 	return frames, nil, true
+}
+
+// Unknown returns the frames of Below whose code is in no analysed module, or in no function of one: what runs when they
+// are returned to is not known, so anything may.
+func (f *Finder) Unknown(k *Kind) []observe.Frame {
+	var out []observe.Frame
+	for i := range k.Below {
+		if p := f.at(&k.Below[i], false); p.fn < 0 {
+			out = append(out, k.Below[i])
+		}
+	}
+	return out
 }
 
 // name gives the kinds unique names: the function with the loop, and where that is not enough its caller or its number.

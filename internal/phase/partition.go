@@ -14,7 +14,8 @@ import (
 func (f *Finder) reachable(fn int32, from ...uint32) []uint32 {
 	m, x := f.fn(fn)
 	seen := make([]bool, x.Blocks[1]-x.Blocks[0])
-	var work, out []uint32
+	out := []uint32{} // not nil, which would mean all blocks
+	var work []uint32
 	push := func(b uint32) {
 		if !seen[b-x.Blocks[0]] {
 			seen[b-x.Blocks[0]] = true
@@ -44,6 +45,43 @@ func (f *Finder) reachable(fn int32, from ...uint32) []uint32 {
 	return out
 }
 
+// returns reports whether function fn can be left, from some of its blocks, by a return or a tail call.
+func (f *Finder) returns(fn int32, blocks []uint32) bool {
+	m, x := f.fn(fn)
+	if x.Flags&(summary.Incomplete|summary.Stub) != 0 {
+		return true
+	}
+	in := func(b uint32) bool {
+		_, ok := slices.BinarySearch(blocks, b)
+		return ok
+	}
+	for k := x.Rets[0]; k < x.Rets[1]; k++ {
+		if in(m.Rets[k].Block) {
+			return true
+		}
+	}
+	for k := x.Calls[0]; k < x.Calls[1]; k++ {
+		c := &m.Calls[k]
+		if !c.Tail || !in(c.Block) {
+			continue
+		}
+		if i := m.At(c.Target); c.Kind != summary.Direct || i < 0 || m.Funcs[i].Flags&summary.NoReturn == 0 {
+			return true
+		}
+	}
+	return slices.ContainsFunc(blocks, func(b uint32) bool { return m.Blocks[b].Flags&summary.BlockBad != 0 })
+}
+
+// loop returns the blocks that the kind's loop reaches in its function.
+func (f *Finder) loop(k *Kind) []uint32 {
+	_, x := f.fn(k.Func)
+	from := []uint32{x.Blocks[0] + uint32(k.Loop.Header)}
+	for _, e := range k.Loop.Entries {
+		from = append(from, x.Blocks[0]+uint32(e))
+	}
+	return f.reachable(k.Func, from...)
+}
+
 // after returns where a frame goes on: the code that its return address reaches.
 func (f *Finder) after(fr *observe.Frame, why string) (callgraph.Start, bool) {
 	p := f.locate(fr.Module, fr.PC)
@@ -69,13 +107,7 @@ func (f *Finder) after(fr *observe.Frame, why string) (callgraph.Start, bool) {
 
 // Serving returns where the kind's serving partition starts: the loop, and what runs after it.
 func (f *Finder) Serving(k *Kind) []callgraph.Start {
-	m, x := f.fn(k.Func)
-	header := x.Blocks[0] + uint32(k.Loop.Header)
-	from := []uint32{header}
-	for _, e := range k.Loop.Entries {
-		from = append(from, x.Blocks[0]+uint32(e))
-	}
-	starts := []callgraph.Start{{Func: k.Func, Blocks: f.reachable(k.Func, from...), Why: "main loop and what follows it", Site: m.Blocks[header].Start}}
+	starts := []callgraph.Start{{Func: k.Func, Blocks: f.loop(k), Why: "main loop and what follows it", Site: f.Header(k)}}
 	for i := range k.Below {
 		fr := &k.Below[i]
 		if s, ok := f.after(fr, "after the main loop's function returns"); ok {

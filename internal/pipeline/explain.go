@@ -60,9 +60,15 @@ func Explain(ctx context.Context, p *profile.Profile, call string, opt Options) 
 			return nil, err
 		}
 		r := g.WalkSignals(f.Serving(k))
+		lost := f.Unknown(k)
 		switch {
 		case r.Calls.Has(nr):
 			x.Open = append(x.Open, pathTo(g, r, nr, t.Kind, "serving"))
+			continue
+		case len(lost) > 0:
+			x.Open = append(x.Open, Path{Kind: t.Kind, Phase: "serving", Syscall: call,
+				Steps: []Step{{Module: lost[0].Module, Offset: hexa(lost[0].PC), Kind: "unknown code",
+					Rule: "every call is open: what runs when the main loop's callers go on here is not known"}}})
 			continue
 		case syscalls.Always().Has(nr):
 			x.Open = append(x.Open, Path{Kind: t.Kind, Phase: "serving", Syscall: call,

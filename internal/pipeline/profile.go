@@ -51,6 +51,10 @@ func Profile(ctx context.Context, binary string, obs *observe.Observation, opt O
 		r := g.WalkSignals(f.Serving(k))
 		w.add(r)
 		own := r.Calls.Union(syscalls.Always())
+		if lost := f.Unknown(k); len(lost) > 0 {
+			own = syscalls.All()
+			w.lost(lost)
+		}
 		var init *callgraph.Reach
 		if starts := f.Init(k, entry); &starts[0] == &entry[0] {
 			if ofEntry == nil {

@@ -7,6 +7,7 @@ import (
 
 	"syspart/internal/callgraph"
 	"syspart/internal/link"
+	"syspart/internal/observe"
 	"syspart/profile"
 )
 
@@ -56,6 +57,14 @@ func (w *widened) add(r *callgraph.Reach) {
 	for _, s := range r.Loads() {
 		m, _ := w.g.Func(s.Func)
 		w.put(profile.Unresolved{What: s.Why, Module: modulePath(m), Offset: hexa(s.Site), Function: w.g.Name(s.Func), Effect: effectOf[s.Why]})
+	}
+}
+
+// lost notes frames below a main loop whose code is not known.
+func (w *widened) lost(frames []observe.Frame) {
+	for _, fr := range frames {
+		w.put(profile.Unresolved{What: "code", Module: fr.Module, Offset: hexa(fr.PC),
+			Effect: "every call is open: what runs when the main loop's callers go on here is not known"})
 	}
 }
 
