@@ -141,6 +141,7 @@ type runner struct {
 	w       *watcher
 	ended   chan unix.WaitStatus // from the tracer
 	exited  bool
+	when    time.Time // of the command's end
 	status  int
 }
 
@@ -156,8 +157,8 @@ func (r *runner) loop(ctx context.Context, signals, changes <-chan os.Signal) (i
 		} else {
 			r.w.known = descendants(r.w.known)
 		}
+		r.reap() // before its children are looked for: they are ours once it is a zombie
 		r.adopt()
-		r.reap()
 		if r.exited && !r.serving() {
 			return r.finish()
 		}
@@ -200,7 +201,7 @@ func (r *runner) reap() bool {
 			ws = launchFailed << 8
 		}
 	}
-	r.exited, r.status = true, exitStatus(ws)
+	r.exited, r.status, r.when = true, exitStatus(ws), time.Now()
 	r.w.pause = minPause
 	return true
 }
@@ -222,8 +223,15 @@ func (r *runner) finish() (int, error) {
 	return r.status, fmt.Errorf("%s: %w", r.w.a.plan.Program, ErrNeverInside)
 }
 
-// serving reports whether a process of the tree, besides the command's first one, runs the program.
+// backgroundGrace is how long processes that the command left behind have for executing the program.
+const backgroundGrace = 2 * time.Second
+
+// serving reports whether a process of the tree, besides the command's first one, runs the program or may be about to
+// execute it.
 func (r *runner) serving() bool {
+	if len(r.w.known) > 0 && time.Since(r.when) < backgroundGrace && !slices.Equal(r.w.known, []int{r.child}) {
+		return true
+	}
 	return slices.ContainsFunc(r.w.known, func(pid int) bool { return pid != r.child && r.w.a.runsProgram(pid) })
 }
 
