@@ -34,8 +34,8 @@ var backend = struct {
 	explain   func(ctx context.Context, p *profile.Profile, call string, opt pipeline.Options) (*pipeline.Explanation, error)
 	identify  profile.Open
 	plan      func(ctx context.Context, p *profile.Profile, action filter.Action, opt pipeline.Options) (*enforce.Plan, error)
-	run       func(ctx context.Context, argv []string, plan *enforce.Plan) (status int, err error)
-	attach    func(ctx context.Context, pid int, plan *enforce.Plan) (*attach.Result, error)
+	run       func(ctx context.Context, argv []string, plan *enforce.Plan, report func(attach.Thread)) (status int, err error)
+	attach    func(ctx context.Context, pid int, plan *enforce.Plan, report func(attach.Thread)) (*attach.Result, error)
 	inject    func(pid, tid, nr int, args ...uint64) (int64, error)
 }{
 	analyze:   pipeline.Analyze,
@@ -63,16 +63,11 @@ func follow(ctx context.Context, w watch) (*observe.Observation, error) {
 }
 
 // runCommand starts a command and installs filters as its threads enter their loops.
-func runCommand(ctx context.Context, argv []string, plan *enforce.Plan) (int, error) {
-	return attach.Run(ctx, argv, nil, plan, attach.Options{Report: logThread})
+func runCommand(ctx context.Context, argv []string, plan *enforce.Plan, report func(attach.Thread)) (int, error) {
+	return attach.Run(ctx, argv, nil, plan, attach.Options{Report: report})
 }
 
 // attachTo installs filters in a running server.
-func attachTo(ctx context.Context, pid int, plan *enforce.Plan) (*attach.Result, error) {
-	return attach.Attach(ctx, pid, plan, attach.Options{Report: logThread})
-}
-
-// logThread logs what became of a thread.
-func logThread(t attach.Thread) {
-	slog.Debug("thread", "pid", t.PID, "tid", t.TID, "comm", t.Comm, "kind", t.Kind, "status", t.Status.String(), "why", t.Why(), "stopped", t.Stopped)
+func attachTo(ctx context.Context, pid int, plan *enforce.Plan, report func(attach.Thread)) (*attach.Result, error) {
+	return attach.Attach(ctx, pid, plan, attach.Options{Report: report})
 }

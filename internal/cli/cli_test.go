@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"syspart/internal/enforce/attach"
 	"syspart/internal/image"
 	"syspart/internal/link"
 	"syspart/internal/proc"
@@ -166,6 +167,22 @@ func TestCreatable(t *testing.T) {
 	}
 	if left, _ := os.ReadDir(dir); len(left) != 0 {
 		t.Errorf("asking created %v", left)
+	}
+}
+
+// TestWarner: a thread that got no filter is told of once for each reason, one that has it not at all.
+func TestWarner(t *testing.T) {
+	var errs bytes.Buffer
+	warn := (&app{stderr: &errs}).warner()
+	full := errors.New("no room\x1b")
+	for _, th := range []attach.Thread{
+		{PID: 1, TID: 2, Status: attach.Installed}, {PID: 1, TID: 3, Status: attach.Outside}, {PID: 1, TID: 4, Status: attach.Gone},
+		{PID: 1, TID: 5, Status: attach.Failed, Err: full}, {PID: 1, TID: 6, Status: attach.Failed, Err: full},
+	} {
+		warn(th)
+	}
+	if want := "syspart: process 1, thread 5: serves without filter: no room?\n"; errs.String() != want {
+		t.Errorf("stderr %q, want %q", errs.String(), want)
 	}
 }
 

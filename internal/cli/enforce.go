@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -65,7 +66,7 @@ The profile must fit the program and its libraries.`,
 			return launching(err)
 		}
 		a.progress.clear()
-		code, err := backend.run(cmd.Context(), args, plan)
+		code, err := backend.run(cmd.Context(), args, plan, a.warner())
 		if err != nil {
 			if code == 0 && errors.Is(err, enforce.ErrModule) {
 				code = exitError // it served, but without filters
@@ -75,6 +76,25 @@ The profile must fit the program and its libraries.`,
 		return status(code)
 	}
 	return cmd
+}
+
+// warner returns a function that logs what became of threads, and says on stderr, once for each reason, that threads serve
+// without the filter that they should have: a server that runs on must not seem to be closed.
+func (a *app) warner() func(attach.Thread) {
+	said := make(map[string]bool)
+	return func(t attach.Thread) {
+		logThread(t)
+		if t.Status != attach.Failed || said[t.Why()] {
+			return
+		}
+		said[t.Why()] = true
+		fmt.Fprintf(a.stderr, "syspart: process %d, thread %d: serves without filter: %s\n", t.PID, t.TID, printable(t.Why()))
+	}
+}
+
+// logThread logs what became of a thread.
+func logThread(t attach.Thread) {
+	slog.Debug("thread", "pid", t.PID, "tid", t.TID, "comm", t.Comm, "kind", t.Kind, "status", t.Status.String(), "why", t.Why(), "stopped", t.Stopped)
 }
 
 // command wants a command line behind the flags.
@@ -115,7 +135,7 @@ nothing of syspart stays behind. The filters cannot be taken away again.`,
 			return err
 		}
 		a.progress.clear()
-		result, err := backend.attach(cmd.Context(), pid, plan)
+		result, err := backend.attach(cmd.Context(), pid, plan, logThread)
 		// What was achieved before an error is told all the same: filters cannot be taken away again.
 		if result != nil {
 			if perr := a.print(func(w io.Writer) error { return report.Attached(w, result, a.style()) }); perr != nil && err == nil {

@@ -75,7 +75,7 @@ func mainFake() {
 		}
 		return &enforce.Plan{Program: p.Program.Path, Action: action}, nil
 	}
-	backend.run = func(_ context.Context, argv []string, plan *enforce.Plan) (int, error) {
+	backend.run = func(_ context.Context, argv []string, plan *enforce.Plan, _ func(attach.Thread)) (int, error) {
 		cmd := passThrough(argv)
 		cmd.Env = append(os.Environ(), "ACTION="+plan.Action.String())
 		if err := cmd.Start(); err != nil {
@@ -83,7 +83,7 @@ func mainFake() {
 		}
 		return endStatus(cmd), nil
 	}
-	backend.attach = func(_ context.Context, pid int, _ *enforce.Plan) (*attach.Result, error) {
+	backend.attach = func(_ context.Context, pid int, _ *enforce.Plan, _ func(attach.Thread)) (*attach.Result, error) {
 		return &attach.Result{Threads: []attach.Thread{
 			{PID: pid, TID: pid, Comm: "d", Kind: "cycle", Status: attach.Installed}, {PID: pid, TID: pid + 1, Comm: "d"}}}, nil
 	}
