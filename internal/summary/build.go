@@ -108,6 +108,7 @@ type part struct {
 	rets   []Ret
 	takes  []Take
 	refs   []Ref
+	losts  []int32
 	exprs  []value.Expr
 	runs   [][2]int32
 	sets   []int32
@@ -118,7 +119,7 @@ func (b *builder) merge(parts []part) {
 	m := b.mod
 	var t part
 	size := func(n *int, k int) { *n += k }
-	var nf, nb, ns, nc, ny, nfr, nst, nr, nt, nre, ne, nru, nse int
+	var nf, nb, ns, nc, ny, nfr, nst, nr, nt, nre, nl, ne, nru, nse int
 	for i := range parts {
 		p := &parts[i]
 		size(&nf, len(p.funcs))
@@ -131,12 +132,13 @@ func (b *builder) merge(parts []part) {
 		size(&nr, len(p.rets))
 		size(&nt, len(p.takes))
 		size(&nre, len(p.refs))
+		size(&nl, len(p.losts))
 		size(&ne, len(p.exprs))
 		size(&nru, len(p.runs))
 		size(&nse, len(p.sets))
 	}
 	t = part{make([]Func, 0, nf), make([]Block, 0, nb), make([]int32, 0, ns), make([]Call, 0, nc), make([]SysSite, 0, ny),
-		make([]FrameVal, 0, nfr), make([]Store, 0, nst), make([]Ret, 0, nr), make([]Take, 0, nt), make([]Ref, 0, nre),
+		make([]FrameVal, 0, nfr), make([]Store, 0, nst), make([]Ret, 0, nr), make([]Take, 0, nt), make([]Ref, 0, nre), make([]int32, 0, nl),
 		make([]value.Expr, 1, ne+1), make([][2]int32, 0, nru), make([]int32, 0, nse), nil}
 	for i := range parts {
 		p := &parts[i]
@@ -161,6 +163,8 @@ func (b *builder) merge(parts []part) {
 			f.Rets = run(f.Rets, len(t.rets))
 			f.Takes = run(f.Takes, len(t.takes))
 			f.Refs = run(f.Refs, len(t.refs))
+			f.Losts = run(f.Losts, len(t.losts))
+			f.Exprs = run(f.Exprs, int(eb))
 			f.Start += bb
 			f.Name.Off += uint32(len(t.text))
 			f.Incomplete.Off += uint32(len(t.text))
@@ -215,6 +219,9 @@ func (b *builder) merge(parts []part) {
 			x.Block += bb
 			t.refs = append(t.refs, x)
 		}
+		for _, x := range p.losts {
+			t.losts = append(t.losts, x+eb)
+		}
 		for _, e := range p.exprs[min(1, len(p.exprs)):] {
 			switch e.Kind {
 			case value.Load:
@@ -233,7 +240,7 @@ func (b *builder) merge(parts []part) {
 		t.text = append(t.text, p.text...)
 	}
 	m.Funcs, m.Blocks, m.Succs, m.Calls, m.Sys, m.Frame, m.Stores = t.funcs, t.blocks, t.succs, t.calls, t.sys, t.frame, t.stores
-	m.Rets, m.Takes, m.Refs, m.Exprs, m.Runs, m.Sets, m.Text = t.rets, t.takes, t.refs, t.exprs, t.runs, t.sets, t.text
+	m.Rets, m.Takes, m.Refs, m.Losts, m.Exprs, m.Runs, m.Sets, m.Text = t.rets, t.takes, t.refs, t.losts, t.exprs, t.runs, t.sets, t.text
 }
 
 // pointers lists the pointers in data.

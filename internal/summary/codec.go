@@ -97,7 +97,7 @@ func (m *Module) Encode() []byte {
 		bytesOf([]header{h}), bytesOf([]dynamic{dyn}), bytesOf(syms), bytesOf(d.Relocs), bytesOf(needed), bytesOf(defined),
 		bytesOf(m.Segments), bytesOf(m.Sections),
 		bytesOf(m.Funcs), bytesOf(m.Blocks), bytesOf(m.Succs), bytesOf(m.Calls), bytesOf(m.Sys), bytesOf(m.Frame), bytesOf(m.Stores),
-		bytesOf(m.Rets), bytesOf(m.Takes), bytesOf(m.Refs), bytesOf(m.Exprs), bytesOf(m.Runs), bytesOf(m.Sets), bytesOf(m.Ptrs),
+		bytesOf(m.Rets), bytesOf(m.Takes), bytesOf(m.Refs), bytesOf(m.Losts), bytesOf(m.Exprs), bytesOf(m.Runs), bytesOf(m.Sets), bytesOf(m.Ptrs),
 		bytesOf(m.Always), bytesOf(m.Objs), bytesOf(m.Strs), text,
 	}
 	n := 32
@@ -168,6 +168,7 @@ func Decode(b []byte) (*Module, error) {
 	table(next, &bad, &m.Rets)
 	table(next, &bad, &m.Takes)
 	table(next, &bad, &m.Refs)
+	table(next, &bad, &m.Losts)
 	table(next, &bad, &m.Exprs)
 	table(next, &bad, &m.Runs)
 	table(next, &bad, &m.Sets)
@@ -176,7 +177,7 @@ func Decode(b []byte) (*Module, error) {
 	table(next, &bad, &m.Objs)
 	table(next, &bad, &m.Strs)
 	text := next()
-	if bad || count != 26 || len(h) != 1 || len(dyn) != 1 {
+	if bad || count != 27 || len(h) != 1 || len(dyn) != 1 {
 		return nil, fmt.Errorf("%w: damaged", ErrEncoding)
 	}
 	get := func(n Name) string {

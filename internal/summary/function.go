@@ -24,6 +24,7 @@ func newWorker(b *builder) *worker {
 	w := &worker{builder: b, runs: map[value.Val]value.Val{}}
 	w.a.Mem = b
 	w.a.Fixed = b.fixed
+	w.a.Code = b.file.Exec
 	return w
 }
 
@@ -110,6 +111,7 @@ func (w *worker) function(f *cfg.Func) {
 	b0 := uint32(len(o.blocks))
 	c0, y0, fr0, st0 := uint32(len(o.calls)), uint32(len(o.sys)), uint32(len(o.frame)), uint32(len(o.stores))
 	r0, t0, re0 := uint32(len(o.rets)), uint32(len(o.takes)), uint32(len(o.refs))
+	l0, e0 := uint32(len(o.losts)), uint32(len(o.exprs))
 	for _, b := range f.Blocks {
 		x := Block{Succs: [2]uint32{uint32(len(o.succs)), 0}}
 		if b.Last > b.First {
@@ -135,7 +137,7 @@ func (w *worker) function(f *cfg.Func) {
 			fn.Sym = p.Sym
 		}
 	} else {
-		w.facts(f, b0)
+		fn.LostParams = w.facts(f, b0)
 	}
 	fn.Calls = [2]uint32{c0, uint32(len(o.calls))}
 	fn.Sys = [2]uint32{y0, uint32(len(o.sys))}
@@ -144,11 +146,13 @@ func (w *worker) function(f *cfg.Func) {
 	fn.Rets = [2]uint32{r0, uint32(len(o.rets))}
 	fn.Takes = [2]uint32{t0, uint32(len(o.takes))}
 	fn.Refs = [2]uint32{re0, uint32(len(o.refs))}
+	fn.Losts = [2]uint32{l0, uint32(len(o.losts))}
+	fn.Exprs = [2]uint32{e0, uint32(len(o.exprs))}
 	o.funcs = append(o.funcs, fn)
 }
 
-// facts interprets f and records what the link needs.
-func (w *worker) facts(f *cfg.Func, b0 uint32) {
+// facts interprets f and records what the link needs. It returns the parameters that f loses sight of.
+func (w *worker) facts(f *cfg.Func, b0 uint32) (lostParams uint8) {
 	o := w.out
 	w.a.Run(f)
 	w.remap = w.remap[:0]
@@ -208,6 +212,22 @@ func (w *worker) facts(f *cfg.Func, b0 uint32) {
 		k++
 	}
 	o.refs = o.refs[:re0+k]
+	for i := range w.a.T.Exprs {
+		if !w.a.Lost(int32(i)) {
+			continue
+		}
+		switch e := &w.a.T.Exprs[i]; e.Kind {
+		case value.Param:
+			if e.A < 8 {
+				lostParams |= 1 << e.A
+			}
+		case value.Addr, value.Sym, value.Load:
+			if x := w.expr(int32(i)); x != 0 {
+				o.losts = append(o.losts, x)
+			}
+		}
+	}
+	return lostParams
 }
 
 func cmp(a, b uint64) int {

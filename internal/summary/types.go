@@ -6,7 +6,7 @@ import (
 )
 
 // Version is the analyser's version: part of every cache key. Raise it whenever a summary of the same bytes would differ.
-const Version = "1"
+const Version = "2"
 
 // Module is all that one file says by itself: the object file of our linking. It is a pure function of the file's bytes
 // and refers to nothing outside it. All tables are flat; indices are into the tables of the same Module. Addresses are
@@ -35,6 +35,7 @@ type Module struct {
 	Rets   []Ret
 	Takes  []Take
 	Refs   []Ref
+	Losts  []int32 // expressions that a function loses sight of: Addr, Sym and Load; indices into Exprs
 	Exprs  []value.Expr // the values' expressions; Load's A and Result's A are indices into Exprs and Calls
 	Runs   [][2]int32   // larger sets: runs of Sets
 	Sets   []int32
@@ -62,10 +63,13 @@ type Func struct {
 	Rets       [2]uint32
 	Takes      [2]uint32
 	Refs       [2]uint32
+	Losts      [2]uint32
+	Exprs      [2]uint32 // run of Exprs: the expressions that its facts use, operands first
 	Start      uint32 // entry block, index into Blocks
 	Sym        uint32 // PLT stubs: dynamic symbol of the slot's relocation, 0 if it has none (IRELATIVE)
 	Flags      FuncFlags
-	_          [6]uint8
+	LostParams uint8 // bit k: argument k (0-5 registers, 6 and 7 the first stack-passed ones) is lost sight of
+	_          [5]uint8
 }
 
 // FuncFlags are properties of a function.

@@ -16,7 +16,8 @@ type Memory interface {
 type Analysis struct {
 	T     Table
 	Mem   Memory
-	Fixed bool // the file has a fixed address: 32-bit values may be addresses
+	Fixed bool                 // the file has a fixed address: 32-bit values may be addresses
+	Code  func(va uint64) bool // whether an address is one of code; may be nil
 
 	f     *cfg.Func
 	in    []State
@@ -26,6 +27,12 @@ type Analysis struct {
 	dirty []bool
 	rank  []int32
 	stack []int32
+
+	tracking bool
+	lost     []bool
+	liveIn   []decode.RegSet
+	gen      []decode.RegSet
+	kill     []decode.RegSet
 }
 
 // Run computes the state at the start of every block of f. Results of calls are Result expressions whose A is the index
@@ -146,7 +153,11 @@ func (a *Analysis) pad(s *State) {
 }
 
 // Replay goes over all reachable blocks again, in address order, and calls visit with the state before each instruction.
+// Afterwards Lost tells which expressions the function loses sight of.
 func (a *Analysis) Replay(visit func(block int32, inst int32, i *decode.Inst, s *State)) {
+	a.liveness()
+	a.lost = a.lost[:0]
+	a.tracking = true
 	s := &a.cur
 	for b := range a.f.Blocks {
 		if !a.in[b].live {
@@ -159,7 +170,12 @@ func (a *Analysis) Replay(visit func(block int32, inst int32, i *decode.Inst, s 
 			visit(int32(b), i, in, s)
 			a.step(s, in, i)
 		}
+		a.leave(int32(b), s)
+		if blk.TailTo != 0 || blk.Term == cfg.TermIndirect {
+			a.gone(s)
+		}
 	}
+	a.tracking = false
 }
 
 // Reached reports whether control can come to block b.
@@ -205,6 +221,14 @@ func (a *Analysis) Address(s *State, i *decode.Inst) Val {
 
 // Load is the value of size bytes at address v.
 func (a *Analysis) Load(s *State, v Val, size uint8, signed bool) Val {
+	r := a.load(s, v, size, signed)
+	if r == 0 && v != 0 {
+		a.loseMemory(s, v) // too deep, or too many
+	}
+	return r
+}
+
+func (a *Analysis) load(s *State, v Val, size uint8, signed bool) Val {
 	if v == 0 {
 		return 0
 	}
@@ -275,9 +299,15 @@ func (a *Analysis) Operand(s *State, i *decode.Inst, arg decode.Arg, size uint8)
 	case decode.ArgReg:
 		v := s.Reg[arg.Reg&15]
 		if size < 4 {
-			return a.narrow(v, size, false)
+			w := a.narrow(v, size, false)
+			a.loseUnless(v, w)
+			return w
 		}
-		return a.cut(v, size)
+		w := a.cut(v, size)
+		if w == 0 {
+			a.lose(v)
+		}
+		return w
 	case decode.ArgMem:
 		return a.Load(s, a.Address(s, i), size, false)
 	}

@@ -149,7 +149,7 @@ func (a *Analysis) Slot(s *State, off int32, size uint8) Val {
 }
 
 // setSlot stores v into size bytes of the frame at off; size 0 is an unknown number of bytes upwards.
-func (s *State) setSlot(off int32, size int32, v Val) {
+func (a *Analysis) setSlot(s *State, off int32, size int32, v Val) {
 	end := off + size
 	if size == 0 {
 		end = 1 << 30
@@ -167,7 +167,7 @@ func (s *State) setSlot(off int32, size int32, v Val) {
 	}
 	s.Slots = s.Slots[:n]
 	if size != 4 && size != 8 {
-		v = 0
+		a.lose(v)
 		if off >= 8 || end > 8 {
 			s.ArgsLost = true
 		}
@@ -177,6 +177,7 @@ func (s *State) setSlot(off int32, size int32, v Val) {
 		return
 	}
 	if len(s.Slots) >= maxSlots {
+		a.lose(v)
 		if off >= 8 {
 			s.ArgsLost = true
 		}
@@ -192,7 +193,10 @@ func (s *State) setSlot(off int32, size int32, v Val) {
 }
 
 // forget drops all that is known of the frame.
-func (s *State) forget() {
+func (a *Analysis) forget(s *State) {
+	for _, x := range s.Slots {
+		a.lose(x.Val)
+	}
 	s.Slots = s.Slots[:0]
 	s.ArgsLost = true
 }

@@ -8,8 +8,14 @@ func (a *Analysis) set(s *State, r decode.Reg, size uint8, v Val) {
 	case size >= 8:
 		s.Reg[r&15] = v
 	case size == 4:
-		s.Reg[r&15] = a.cut(v, 4)
+		w := a.cut(v, 4)
+		if w == 0 {
+			a.lose(v)
+		}
+		s.Reg[r&15] = w
 	default:
+		a.lose(v)
+		a.lose(s.Reg[r&15])
 		s.Reg[r&15] = 0
 	}
 	if r != decode.RSP && r != decode.RBP {
@@ -34,27 +40,31 @@ func (a *Analysis) store(s *State, p Val, size uint16, v Val) {
 	if e, ok := a.T.One(p); ok {
 		switch {
 		case e.Kind == Stack && !e.Any && e.Off > -1<<20 && e.Off < 1<<20:
-			s.setSlot(int32(e.Off), int32(size), v)
+			a.setSlot(s, int32(e.Off), int32(size), v)
 			a.escape(s, v)
 			return
 		case e.Kind == Stack:
-			s.forget()
+			a.lose(v)
+			a.forget(s)
 			return
 		case e.Kind == Addr || e.Kind == Sym || e.Kind == TLSBase || e.Kind == Const:
 			a.escape(s, v)
+			a.lose(v)
 			return // not the stack
 		}
 	} else {
 		stack := false
 		a.T.each(p, func(e Expr) { stack = stack || e.Kind == Stack })
 		if stack {
-			s.forget()
+			a.lose(v)
+			a.forget(s)
 			return
 		}
 	}
+	a.lose(v)
 	a.escape(s, v)
 	if s.Escaped {
-		s.forget()
+		a.forget(s)
 	}
 }
 
@@ -62,9 +72,12 @@ func (a *Analysis) store(s *State, p Val, size uint16, v Val) {
 func (a *Analysis) step(s *State, i *decode.Inst, idx int32) {
 	if i.Flags&decode.Opaque != 0 {
 		for r := range s.Reg {
+			a.lose(s.Reg[r])
+		}
+		for r := range s.Reg {
 			s.Reg[r] = 0
 		}
-		s.forget()
+		a.forget(s)
 		return
 	}
 	switch i.Op {
@@ -84,6 +97,7 @@ func (a *Analysis) step(s *State, i *decode.Inst, idx int32) {
 		if i.Flags&decode.Addr32 != 0 {
 			v = 0
 		}
+		a.derive(s, i, v)
 		a.assign(s, i, v)
 		return
 	case decode.OpAdd, decode.OpSub, decode.OpAnd, decode.OpOr, decode.OpXor, decode.OpShl, decode.OpShr, decode.OpInc, decode.OpDec, decode.OpImul:
@@ -127,17 +141,23 @@ func (a *Analysis) step(s *State, i *decode.Inst, idx int32) {
 		a.call(s, idx)
 		return
 	case decode.OpSyscall, decode.OpInt80, decode.OpSysenter:
+		for _, r := range [...]decode.Reg{decode.RDI, decode.RSI, decode.RDX, decode.R10, decode.R8, decode.R9} {
+			a.lose(s.Reg[r])
+		}
 		s.Reg[decode.RAX] = 0
 		s.Reg[decode.RCX] = 0
 		s.Reg[decode.R11] = 0
 		if s.Escaped {
-			s.forget()
+			a.forget(s)
 		}
 		return
 	case decode.OpRet:
+		a.lose(s.Reg[decode.RAX])
+		a.lose(s.Reg[decode.RDX])
 		return
 	}
 	// Anything else: known by its register effects, and by whether it writes memory.
+	a.untracked(s, i)
 	if i.Flags&decode.MemWrite != 0 || i.Flags&decode.HasMem != 0 && i.Dst.Kind == decode.ArgMem {
 		a.store(s, a.Address(s, i), i.MemSize, 0)
 	}
@@ -250,6 +270,9 @@ func (a *Analysis) arith(s *State, i *decode.Inst) {
 			v = 0
 		}
 	}
+	if a.tracking && !(v != 0 && (i.Op == decode.OpXor || i.Op == decode.OpSub) && i.Dst == i.Src) {
+		a.derive(s, i, v)
+	}
 	if i.Dst.Kind == decode.ArgReg && i.Writes&^(1<<i.Dst.Reg) == 0 {
 		a.set(s, i.Dst.Reg, size, v)
 		return
@@ -279,11 +302,12 @@ func (a *Analysis) push(s *State, v Val) {
 	sp := a.T.Shift(s.Reg[decode.RSP], -8)
 	s.Reg[decode.RSP] = sp
 	if e, ok := a.T.One(sp); ok && e.Kind == Stack && !e.Any {
-		s.setSlot(int32(e.Off), 8, v)
+		a.setSlot(s, int32(e.Off), 8, v)
 		a.escape(s, v)
 		return
 	}
-	s.forget()
+	a.lose(v)
+	a.forget(s)
 }
 
 func (a *Analysis) pop(s *State) Val {
@@ -297,11 +321,22 @@ func (a *Analysis) pop(s *State) Val {
 
 // call is the effect of a call that returns.
 func (a *Analysis) call(s *State, idx int32) {
+	a.lose(s.Reg[decode.R10])
+	a.lose(s.Reg[decode.RAX])
+	a.loseStackArgs(s)
+	if a.tracking && len(a.f.Pads) > 0 { // what is here may be found again where an exception lands
+		for _, v := range s.Reg {
+			a.lose(v)
+		}
+		for _, x := range s.Slots {
+			a.lose(x.Val)
+		}
+	}
 	s.Reg[decode.RAX] = a.T.Intern(Expr{Kind: Result, A: idx})
 	for _, r := range [...]decode.Reg{decode.RCX, decode.RDX, decode.RSI, decode.RDI, decode.R8, decode.R9, decode.R10, decode.R11} {
 		s.Reg[r] = 0
 	}
 	if s.Escaped {
-		s.forget()
+		a.forget(s)
 	}
 }

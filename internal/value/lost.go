@@ -1,0 +1,284 @@
+package value
+
+import (
+	"syspart/internal/cfg"
+	"syspart/internal/decode"
+)
+
+// While a function is replayed, the analysis notes which expressions it loses sight of: values that are stored outside the
+// frame, returned, handed to instructions that are not followed, or that merge into Top where they can still be used. What
+// is passed to a call in an argument register is not lost: the call records it. An expression that is not lost is, in this
+// function, only dereferenced, compared, called, passed on, or dropped.
+
+// Lost reports whether expression i was lost; valid after Replay.
+func (a *Analysis) Lost(i int32) bool { return int(i) < len(a.lost) && a.lost[i] }
+
+func (a *Analysis) lose(v Val) {
+	if !a.tracking || v == 0 {
+		return
+	}
+	for len(a.lost) < len(a.T.Exprs) {
+		a.lost = append(a.lost, false)
+	}
+	if v > 0 {
+		a.lost[v] = true
+		return
+	}
+	r := a.T.runs[^v]
+	for _, x := range a.T.flat[r[0]:r[1]] {
+		a.lost[x] = true
+	}
+}
+
+// loseUnless loses what v has and w, the merged value, has not.
+func (a *Analysis) loseUnless(v, w Val) {
+	if v == w || v == 0 {
+		return
+	}
+	if w == 0 {
+		a.lose(v)
+		return
+	}
+	has := func(x int32) bool {
+		if w >= 0 {
+			return int32(w) == x
+		}
+		r := a.T.runs[^w]
+		for _, y := range a.T.flat[r[0]:r[1]] {
+			if x == y {
+				return true
+			}
+		}
+		return false
+	}
+	if v > 0 {
+		if !has(int32(v)) {
+			a.lose(v)
+		}
+		return
+	}
+	r := a.T.runs[^v]
+	for _, x := range a.T.flat[r[0]:r[1]] {
+		if !has(x) {
+			a.lose(Val(x))
+		}
+	}
+}
+
+const (
+	argSet   = decode.RegSet(1<<decode.RDI | 1<<decode.RSI | 1<<decode.RDX | 1<<decode.RCX | 1<<decode.R8 | 1<<decode.R9)
+	scratch  = argSet | decode.RegSet(1<<decode.RAX|1<<decode.R10|1<<decode.R11)
+	savedSet = decode.RegSet(1<<decode.RBX | 1<<decode.RBP | 1<<decode.RSP | 1<<decode.R12 | 1<<decode.R13 | 1<<decode.R14 | 1<<decode.R15)
+)
+
+// liveness computes which registers may still be read at the start of each block.
+func (a *Analysis) liveness() {
+	f := a.f
+	n := len(f.Blocks)
+	a.liveIn = resize(a.liveIn, n)
+	clear(a.liveIn)
+	gen := resize(a.gen, n)
+	kill := resize(a.kill, n)
+	a.gen, a.kill = gen, kill
+	for b := range f.Blocks {
+		blk := &f.Blocks[b]
+		var g, k decode.RegSet
+		for i := blk.First; i < blk.Last; i++ {
+			r, w := uses(&f.Insts[i], i == blk.Last-1 && len(blk.Succs) == 0)
+			g |= r &^ k
+			k |= w
+		}
+		gen[b], kill[b] = g, k
+	}
+	for changed := true; changed; {
+		changed = false
+		for o := len(a.order) - 1; o >= 0; o-- {
+			b := a.order[o]
+			var out decode.RegSet
+			for _, s := range f.Blocks[b].Succs {
+				out |= a.liveIn[s]
+			}
+			if blk := &f.Blocks[b]; blk.Term != cfg.TermRet && blk.TailTo != 0 {
+				out |= argSet | savedSet
+			}
+			if in := gen[b] | out&^kill[b]; in != a.liveIn[b] {
+				a.liveIn[b] = in
+				changed = true
+			}
+		}
+	}
+}
+
+// uses returns the registers that an instruction reads and the ones that it overwrites wholly. Calls read what may be an
+// argument; so does a jump that leaves the function.
+func uses(i *decode.Inst, leaves bool) (reads, writes decode.RegSet) {
+	reads = i.Reads
+	switch i.Op {
+	case decode.OpCall:
+		return reads | argSet | 1<<decode.RAX | 1<<decode.R10, scratch
+	case decode.OpRet:
+		return reads | savedSet | 1<<decode.RAX | 1<<decode.RDX, 0
+	case decode.OpXor, decode.OpSub:
+		if i.Dst.Kind == decode.ArgReg && i.Dst == i.Src { // zero
+			reads &^= 1 << i.Dst.Reg
+		}
+	case decode.OpJmp, decode.OpJcc:
+		if leaves {
+			return reads | argSet | savedSet | 1<<decode.RAX | 1<<decode.R10, 0
+		}
+	}
+	return reads, i.Writes
+}
+
+// leave notes what is lost on the way from the end of block b, in state s, into its successors.
+func (a *Analysis) leave(b int32, s *State) {
+	f := a.f
+	for _, t := range f.Blocks[b].Succs {
+		in := &a.in[t]
+		for r := range s.Reg {
+			if a.liveIn[t].Has(decode.Reg(r)) {
+				a.loseUnless(s.Reg[r], in.Reg[r])
+			}
+		}
+		for _, x := range s.Slots {
+			if x.Val == 0 {
+				continue
+			}
+			found := false
+			for _, y := range in.Slots {
+				if y.Off == x.Off {
+					found = true
+					if y.Size == x.Size {
+						a.loseUnless(x.Val, y.Val)
+					} else {
+						a.lose(x.Val)
+					}
+				}
+			}
+			if !found {
+				a.lose(x.Val)
+			}
+		}
+	}
+}
+
+// untracked notes what an instruction takes out of sight: the values of the registers that it reads as operands, and
+// memory that it reads other than by a move.
+func (a *Analysis) untracked(s *State, i *decode.Inst) {
+	if !a.tracking {
+		return
+	}
+	for r := decode.RAX; r <= decode.R15; r++ {
+		if !i.Reads.Has(r) || r == decode.RSP {
+			continue
+		}
+		operand := i.Dst.Kind == decode.ArgReg && i.Dst.Reg == r || i.Src.Kind == decode.ArgReg && i.Src.Reg == r
+		if (i.Base == r || i.Index == r) && !operand && i.Flags&decode.HasMem != 0 && i.Op != decode.OpStos {
+			if i.Index == r && i.Base != r {
+				a.lose(s.Reg[r])
+			}
+			continue
+		}
+		if i.Op == decode.OpStos && i.Base == r {
+			continue
+		}
+		a.lose(s.Reg[r])
+	}
+	if i.Flags&decode.MemRead != 0 {
+		a.loseMemory(s, a.Address(s, i))
+	}
+}
+
+// loseMemory notes that what lies at address p is read in a way that is not followed: as loads of every size.
+func (a *Analysis) loseMemory(s *State, p Val) {
+	if p == 0 {
+		return
+	}
+	stack := false
+	a.T.each(p, func(e Expr) { stack = stack || e.Kind == Stack })
+	if stack {
+		for _, x := range s.Slots {
+			a.lose(x.Val)
+		}
+	}
+	// Reading part of an object out of sight is as good as giving the object away.
+	a.lose(p)
+}
+
+// derive notes what is lost in the operands of an addition, subtraction or other arithmetic whose result is v: nothing, if
+// the result still says which object it points into.
+func (a *Analysis) derive(s *State, i *decode.Inst, v Val) {
+	if !a.tracking {
+		return
+	}
+	kept := func(e Expr) bool {
+		ok := false
+		a.T.each(v, func(x Expr) {
+			switch e.Kind {
+			case Addr: // an address of code is no base of anything; of data, the object is meant as long as it is near
+				ok = ok || x.Kind == Addr && (x == e || !a.code(uint64(e.Off)) && x.Off-e.Off < 1<<20 && e.Off-x.Off < 1<<20)
+			case Const:
+				ok = true
+			default:
+				ok = ok || x.Kind == e.Kind && x.A == e.A && x.Size == e.Size
+			}
+		})
+		return ok || e.Kind == Const
+	}
+	check := func(w Val) {
+		if w == 0 {
+			return
+		}
+		set := append([]int32(nil), a.T.Set(w)...)
+		for _, x := range set {
+			if !kept(a.T.Exprs[x]) {
+				a.lose(Val(x))
+			}
+		}
+	}
+	for _, o := range [...]decode.Arg{i.Dst, i.Src} {
+		if o.Kind == decode.ArgReg && !(i.Op == decode.OpLea && o == i.Dst) {
+			check(s.Reg[o.Reg&15])
+		}
+	}
+	if i.Op == decode.OpLea {
+		if i.Base < 16 && i.Base != decode.RSP {
+			check(s.Reg[i.Base])
+		}
+		if i.Index < 16 {
+			check(s.Reg[i.Index])
+		}
+	} else if i.Flags&decode.MemRead != 0 {
+		check(a.Load(s, a.Address(s, i), i.Size, false))
+	}
+}
+
+func (a *Analysis) code(va uint64) bool { return a.Code != nil && a.Code(va) }
+
+// loseStackArgs notes that a call is given what lies at the bottom of the frame.
+func (a *Analysis) loseStackArgs(s *State) {
+	if !a.tracking {
+		return
+	}
+	e, ok := a.T.One(s.Reg[decode.RSP])
+	for _, x := range s.Slots {
+		if !ok || e.Kind != Stack || e.Any || int64(x.Off) >= e.Off && int64(x.Off) < e.Off+64 {
+			a.lose(x.Val)
+		}
+	}
+}
+
+// gone notes what a jump out of the function takes along besides arguments: where it goes to code that is not called by
+// the psABI's rules (a shared tail, the next piece of hand-written code), it finds all registers and the frame.
+func (a *Analysis) gone(s *State) {
+	for r := decode.RAX; r <= decode.R15; r++ {
+		if !argSet.Has(r) {
+			a.lose(s.Reg[r])
+		}
+	}
+	if e, ok := a.T.One(s.Reg[decode.RSP]); !ok || e.Kind != Stack || e.Off != 0 || e.Any {
+		for _, x := range s.Slots {
+			a.lose(x.Val)
+		}
+	}
+}
