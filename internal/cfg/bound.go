@@ -2,8 +2,11 @@ package cfg
 
 import "syspart/internal/decode"
 
-// boundDepth bounds the blocks that the search for a table's bound walks through.
-const boundDepth = 48
+// Limits of the search for a table's bound: the length of a path back, in blocks, and the blocks visited on all paths.
+const (
+	boundDepth  = 48
+	boundVisits = 1 << 10
+)
 
 // limit is what is known of an index: it is less than n. If exact, the program compares it with n itself, so that all n
 // entries are there; otherwise n follows from the index's width.
@@ -63,11 +66,18 @@ func (s *slicer) bound(r decode.Reg, k int32) (limit, bool) {
 	if r >= 16 {
 		return limit{}, false
 	}
-	return s.boundIn(tracked{reg: r}, s.w.blkOf[k], k, map[int32]bool{}, 0)
+	return s.boundIn(tracked{reg: r}, s.w.blkOf[k], k, make(map[boundVisit]bool), 0)
+}
+
+// boundVisit is a visit of the search to a block. A second one for the same index finds nothing new, as all paths must
+// agree: what comes around a loop unchanged came from outside it.
+type boundVisit struct {
+	block int32
+	t     tracked
 }
 
 // boundIn walks backwards from position k in block b.
-func (s *slicer) boundIn(t tracked, b, k int32, seen map[int32]bool, depth int) (limit, bool) {
+func (s *slicer) boundIn(t tracked, b, k int32, seen map[boundVisit]bool, depth int) (limit, bool) {
 	fallback := func() (limit, bool) { return t.cap, t.cap.n != 0 }
 	bl := &s.w.blocks[b]
 	for k--; k >= bl.First; k-- {
@@ -153,20 +163,20 @@ func (s *slicer) boundIn(t tracked, b, k int32, seen map[int32]bool, depth int) 
 			return fallback()
 		}
 	}
-	if depth > boundDepth || b == s.entry || s.padBlock[b] {
+	if depth > boundDepth || len(seen) > boundVisits || b == s.entry || s.padBlock[b] {
 		return fallback()
 	}
-	seen[b] = true
-	defer delete(seen, b)
 	var best limit
 	any := false
 	for _, p := range s.preds(b) {
-		if seen[p] {
-			continue // what comes around a loop unchanged came from outside it
-		}
 		via := t
 		l, ok := s.guard(&via, p, b)
 		if !ok {
+			if v := (boundVisit{p, via}); seen[v] {
+				continue
+			} else {
+				seen[v] = true
+			}
 			l, ok = s.boundIn(via, p, s.w.blocks[p].Last, seen, depth+1)
 		}
 		if !ok {

@@ -39,6 +39,9 @@ const (
 	sliceSteps  = 1 << 18 // instructions looked at
 	sliceDepth  = 40      // definitions upon definitions
 	sliceValues = 64      // values of one register
+	slicePlaces = 1 << 12 // places evaluated
+	sliceLoads  = 1       // loads through registers upon each other: what such a table begins with is no constant
+	sliceMixes  = 6       // definitions behind which other arithmetic is not looked into
 )
 
 // slicer answers where values come from, within one function. The scratch space of other passes is here too.
@@ -63,6 +66,8 @@ type slicer struct {
 	entry    int32
 	padBlock map[int32]bool
 	steps    int
+	places   int
+	loads    int
 	active   []int32 // definitions being evaluated
 }
 
@@ -329,6 +334,9 @@ func (s *slicer) place(q query, k int32) []value {
 	if vs, ok := s.memo[key]; ok {
 		return vs
 	}
+	if s.places++; s.places > slicePlaces {
+		return unknown
+	}
 	var d defs
 	if q.slot {
 		d = s.storing(q, k)
@@ -448,6 +456,9 @@ func (s *slicer) mix(in *decode.Inst, k int32) []value {
 	if in.Flags&decode.Opaque != 0 {
 		return unknown
 	}
+	if len(s.active) > sliceMixes {
+		return noise
+	}
 	result := outside
 	for r := decode.RAX; r <= decode.R15; r++ {
 		if !in.Reads.Has(r) || r == decode.RSP {
@@ -515,6 +526,11 @@ func (s *slicer) load(in *decode.Inst, k int32, size uint8, signed bool) []value
 	if in.Index == decode.NoReg && in.Base == decode.RSP {
 		return outside
 	}
+	if s.loads >= sliceLoads {
+		return outside
+	}
+	s.loads++
+	defer func() { s.loads-- }()
 	var vs []value
 	for _, v := range s.address(in, k) {
 		switch v.kind {

@@ -43,7 +43,7 @@ func (w *worker) resolveJump(j *jump) {
 	in := &w.disc[j.disc]
 	k := w.slice.pos[j.disc]
 	s := &w.slice
-	s.steps = 0
+	s.steps, s.places, s.loads = 0, 0, 0
 	s.active = s.active[:0]
 	j.trouble, j.loose, j.tables = "", false, j.tables[:0]
 
