@@ -35,6 +35,7 @@ type Verifier struct {
 	Anonymous bool
 
 	want map[string]string // path to SHA-256
+	have map[string]bool   // the SHA-256s
 	mu   sync.Mutex
 	sums map[fileID]string
 }
@@ -48,9 +49,10 @@ type fileID struct {
 
 // NewVerifier returns a verifier for the plan.
 func NewVerifier(p *Plan) *Verifier {
-	v := &Verifier{want: make(map[string]string, len(p.Modules)), sums: make(map[fileID]string)}
+	v := &Verifier{want: make(map[string]string, len(p.Modules)), have: make(map[string]bool), sums: make(map[fileID]string)}
 	for _, m := range p.Modules {
 		v.want[m.Path] = m.SHA256
+		v.have[m.SHA256] = true
 	}
 	return v
 }
@@ -78,15 +80,15 @@ func (v *Verifier) Verify(pid int) error {
 			}
 			return &ModuleError{pid, name, "executable memory without a file"}
 		}
-		want, known := v.want[m.Path]
-		if !known {
-			return &ModuleError{pid, m.Path, "not in the plan: loaded after it was made"}
-		}
 		got, err := v.sum(pid, m)
 		if err != nil {
 			return err
 		}
-		if got != want {
+		want, known := v.want[m.Path]
+		switch {
+		case !known && !v.have[got]: // by another name it is the same code
+			return &ModuleError{pid, m.Path, "not in the plan: loaded after it was made"}
+		case known && got != want:
 			return &ModuleError{pid, m.Path, fmt.Sprintf("SHA-256 is %s, the plan says %s", got, want)}
 		}
 	}

@@ -128,6 +128,10 @@ func TestAttach(t *testing.T) {
 	if err != nil || len(filters) != 1 || !filters[0].Equal(kind(t, p, "main").Filter) {
 		t.Errorf("child: %d filters, %v", len(filters), err)
 	}
+	eventually(t, "the child in its loop", func() bool {
+		s, err := proc.ReadSyscall(child, child)
+		return err == nil && s.Nr == unix.SYS_PAUSE
+	})
 	res, err = Attach(t.Context(), f.pid, p, Options{})
 	if err != nil || res.Count(Installed) != 1 || res.Count(Already) != len(tids) {
 		t.Errorf("with a child: %+v, %v", res, err)

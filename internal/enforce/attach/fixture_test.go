@@ -22,6 +22,7 @@ import (
 	"syspart/internal/proc"
 	"syspart/internal/syscalls"
 	"syspart/internal/testbin"
+	"syspart/profile"
 )
 
 // fixture is a running testdata/threads.c.
@@ -211,7 +212,13 @@ func makePlan(bin string, pid int) (*enforce.Plan, error) {
 		"delete_module", "acct", "quotactl", "settimeofday", "kexec_load").Numbers()
 	for _, s := range f.Symtab {
 		if name, ok := strings.CutPrefix(s.Name, "loop_"); ok {
-			k := enforce.Kind{Name: name, Role: "thread", Module: bin, Allow: syscalls.All().Minus(denied)}
+			k := enforce.Kind{Name: name, Role: profile.RoleThread, Module: bin, Allow: syscalls.All().Minus(denied)}
+			switch name {
+			case "main":
+				k.Role = profile.RoleMain
+			case "child":
+				k.Role = profile.RoleChild
+			}
 			k.Allow.Remove(spare[len(p.Kinds)])
 			k.Loop = []image.Range{{Start: s.Value, End: s.Value + s.Size}}
 			p.Kinds = append(p.Kinds, k)

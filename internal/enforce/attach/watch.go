@@ -15,6 +15,7 @@ import (
 	"syspart/internal/enforce"
 	"syspart/internal/observe"
 	"syspart/internal/proc"
+	"syspart/profile"
 )
 
 // The pauses between two rounds of Watch: short while something changes, then longer by and by.
@@ -74,10 +75,11 @@ type watcher struct {
 // watched is a thread.
 type watched struct {
 	Thread
-	seen    bool // in this round
-	final   bool
-	nextTry time.Time // not to be stopped before
-	backoff time.Duration
+	seen     bool      // in this round
+	final    bool      // carries a filter and will need no other
+	borrowed bool      // carries the filter of a kind that its process's maker is of: its own loop may be still to come
+	nextTry  time.Time // not to be stopped before
+	backoff  time.Duration
 }
 
 func newWatcher(a *agent, root int, opts *Options) *watcher {
@@ -148,7 +150,7 @@ func (w *watcher) thread(pid, tid int) {
 		return
 	}
 	held := th.Stopped
-	before, whyBefore := th.Status, fmt.Sprint(th.Err)
+	before, kind, whyBefore := th.Status, th.Kind, fmt.Sprint(th.Err)
 	th.Thread = w.a.install(pid, tid)
 	th.Stopped += held
 	switch th.Status {
@@ -156,7 +158,8 @@ func (w *watcher) thread(pid, tid int) {
 		delete(w.threads, tid)
 		return
 	case Installed, Already:
-		th.final = true
+		th.borrowed = w.borrows(&th.Thread)
+		th.final = !th.borrowed
 		w.pause = minPause
 	default:
 		th.backoff = min(max(2*th.backoff, 2*minPause), maxBackoff)
@@ -165,9 +168,24 @@ func (w *watcher) thread(pid, tid int) {
 			w.fatal = th.Err
 		}
 	}
-	if w.opts.Report != nil && (th.Status != before || fmt.Sprint(th.Err) != whyBefore) {
+	if w.opts.Report != nil && (th.Status != before || th.Kind != kind || fmt.Sprint(th.Err) != whyBefore) {
 		w.opts.Report(th.Thread)
 	}
+}
+
+// borrows reports whether a thread that has the filter of a kind may yet turn out to be of another one: it is the first
+// thread of a process made by fork from inside the loop of a main kind, whose frames it has below its own.
+func (w *watcher) borrows(th *Thread) bool {
+	if th.TID != th.PID {
+		return false
+	}
+	for i := range w.a.plan.Kinds {
+		if k := &w.a.plan.Kinds[i]; k.Name == th.Kind && k.Role != profile.RoleMain {
+			return false
+		}
+	}
+	st, err := proc.ReadStat(th.PID)
+	return err == nil && slices.Contains(w.known, st.PPID) && w.a.runsProgram(st.PPID)
 }
 
 // worthStopping reports whether a thread may be inside its loop, as far as can be told without stopping it.
@@ -184,7 +202,10 @@ func (w *watcher) worthStopping(th *watched) bool {
 	switch out {
 	case observe.Asleep:
 		kind, _ := w.a.plan.Match(stack.Frames)
-		return kind != nil && (th.Status != Failed || time.Now().After(th.nextTry))
+		if kind == nil || th.borrowed && kind.Name == th.Kind {
+			return false
+		}
+		return th.Status != Failed || time.Now().After(th.nextTry)
 	case observe.Torn:
 		return false
 	}

@@ -3,7 +3,7 @@
 //
 // Commands on standard input, each answered by one line:
 //   status   counters
-//   fork     makes a child that waits in loop_child; answers its process id
+//   fork     makes a child that after a while waits in loop_child; answers its process id
 //   call NR  the main thread makes system call NR without arguments; answers its result
 //   rounds   how often each loop went round
 //   tids     thread ids
@@ -315,8 +315,10 @@ LOOP loop_main(void)
 			printf("\n");
 		} else if (!strncmp(line, "fork", 4)) {
 			int pid = fork();
-			if (!pid)
+			if (!pid) {
+				usleep(150000); // the maker's loop is the only one on the stack meanwhile
 				loop_child();
+			}
 			printf("%d\n", pid);
 		} else if (!strncmp(line, "call ", 5)) {
 			long r = syscall(atol(line + 5));
