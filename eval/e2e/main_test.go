@@ -4,12 +4,15 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
+	"time"
 
 	"syspart/internal/testbin"
 	"syspart/profile"
@@ -41,9 +44,19 @@ func run(m *testing.M) int {
 func call(t *testing.T, args ...string) (string, string, int) {
 	t.Helper()
 	var out, msg bytes.Buffer
-	cmd := exec.Command(syspart, args...)
+	ctx, cancel := context.WithTimeout(context.Background(), testbin.Patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, syspart, args...)
 	cmd.Stdout, cmd.Stderr = &out, &msg
+	// With the servers that it started, all of them in one process group.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	// Nothing that syspart started may hold these open for longer than it lives.
+	cmd.WaitDelay = 5 * time.Second
 	err := cmd.Run()
+	if ctx.Err() != nil {
+		t.Fatalf("syspart %v does not end\n%s%s", args, out.String(), msg.String())
+	}
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		t.Fatalf("syspart %v: %v", args, err)

@@ -95,15 +95,23 @@ func readBack(t *testing.T, p *profile.Profile, pids []int) {
 
 // TestStatus: run is transparent.
 func TestStatus(t *testing.T) {
-	bin, _ := testbin.Server(t, "cleanup", "-O2")
+	old, _ := testbin.Server(t, "cleanup", "-O2")
+	bin := testbin.Copy(t, old)
 	_, path := fixtureProfile(t, "cleanup", bin)
 
-	// Another build of the same program.
+	// Another build of the same program in its place.
 	other, _ := testbin.Server(t, "cleanup", "-O1")
-	stdout, msg, code := call(t, "run", "-p", path, "--", other)
-	if code != 125 && code != 1 || strings.Contains(stdout, "READY") || strings.Count(msg, "\n") != 1 {
+	upgrade(t, other, bin)
+	stdout, msg, code := call(t, "run", "-p", path, "--", bin)
+	if code != 125 && code != 1 || strings.Contains(stdout, "READY") || strings.Count(msg, "\n") != 1 || !strings.Contains(msg, bin) {
 		t.Errorf("another build: status %d, output %q, error %q", code, stdout, msg)
 	}
+	if out, msg, code := call(t, "check", path); code != 2 || !strings.Contains(out, bin) {
+		t.Errorf("check of another build: status %d, output %q, error %q", code, out, msg)
+	}
+	upgrade(t, old, bin)
+	must(t, "check", path)
+
 	if _, _, code := call(t, "run", "-p", path, "--", filepath.Join(t.TempDir(), "missing")); code != 127 {
 		t.Errorf("missing program: status %d", code)
 	}
@@ -113,6 +121,14 @@ func TestStatus(t *testing.T) {
 	}
 	if _, _, code := call(t, "run", "-p", path, "--", plain); code != 126 {
 		t.Errorf("program that is not executable: status %d", code)
+	}
+}
+
+// upgrade puts one program in another's place, as a package manager does.
+func upgrade(t *testing.T, from, to string) {
+	t.Helper()
+	if err := os.Rename(testbin.Copy(t, from), to); err != nil {
+		t.Fatal(err)
 	}
 }
 
