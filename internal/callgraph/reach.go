@@ -1,6 +1,8 @@
 package callgraph
 
 import (
+	"slices"
+
 	"syspart/internal/summary"
 	"syspart/internal/syscalls"
 )
@@ -178,20 +180,22 @@ func (g *Graph) WalkSignals(starts []Start) *Reach {
 
 // Path returns the edges from a start to function f, in that order. It is empty for a start.
 func (r *Reach) Path(f int32) []Edge {
+	// Where in the walk a function was reached wholly; its parent was reached before it.
+	at := make(map[int32]int, len(r.order))
+	for i, x := range r.order {
+		at[x] = i
+	}
 	var rev []Edge
-	for f >= 0 && r.whole.has(f) && r.parent[f].From >= 0 {
-		rev = append(rev, r.parent[f])
-		if _, ok := r.partly[r.parent[f].From]; ok && !r.whole.has(r.parent[f].From) {
+	for r.whole.has(f) && r.parent[f].From >= 0 {
+		e := r.parent[f]
+		rev = append(rev, e)
+		// A start of which only a part was reached when it led to f: here the path begins.
+		if _, ok := r.partly[e.From]; ok && (!r.whole.has(e.From) || at[e.From] > at[f]) {
 			break
 		}
-		f = r.parent[f].From
-		if len(rev) > 10000 {
-			break
-		}
+		f = e.From
 	}
-	for i, j := 0, len(rev)-1; i < j; i, j = i+1, j-1 {
-		rev[i], rev[j] = rev[j], rev[i]
-	}
+	slices.Reverse(rev)
 	return rev
 }
 
