@@ -183,7 +183,7 @@ func (a *Analysis) Reached(b int32) bool { return a.in[b].live }
 
 // Address is the value of the address of the memory operand of i.
 func (a *Analysis) Address(s *State, i *decode.Inst) Val {
-	if i.Flags&decode.HasMem == 0 {
+	if i.Flags&decode.HasMem == 0 || i.Flags&decode.Addr32 != 0 {
 		return 0
 	}
 	var v Val
@@ -202,7 +202,10 @@ func (a *Analysis) Address(s *State, i *decode.Inst) Val {
 		if i.Index != decode.NoReg && i.Disp == 0 && i.Scale == 1 {
 			return s.Reg[i.Index]
 		}
-		v = a.T.Intern(Expr{Kind: Addr, Off: i.Disp})
+		v = a.T.Const(i.Disp)
+		if a.Fixed {
+			v = a.T.Intern(Expr{Kind: Addr, Off: i.Disp})
+		}
 	default:
 		v = a.T.Shift(s.Reg[i.Base], i.Disp)
 	}
@@ -256,7 +259,11 @@ func (a *Analysis) load(s *State, v Val, size uint8, signed bool) Val {
 func (a *Analysis) load1(s *State, e Expr, idx int32, size, sz uint8) Val {
 	switch {
 	case e.Kind == Stack && !e.Any && e.Off > -1<<20 && e.Off < 1<<20 && (size == 4 || size == 8):
-		return a.Slot(s, int32(e.Off), size)
+		v := a.Slot(s, int32(e.Off), size)
+		if size == 4 {
+			v = a.word(v, sz&SignBit != 0)
+		}
+		return v
 	case e.Kind == Stack:
 		return 0
 	case e.Kind == Addr && !e.Any && a.Mem != nil:
@@ -314,6 +321,23 @@ func (a *Analysis) Operand(s *State, i *decode.Inst, arg decode.Arg, size uint8)
 	return 0
 }
 
+// word is the lower half of v, extended. What is no number and stays in sight keeps its upper half.
+func (a *Analysis) word(v Val, signed bool) Val {
+	w := a.cut(v, 4)
+	if !signed || w == 0 {
+		return w
+	}
+	return a.T.mapSet(w, func(e Expr) Expr {
+		switch e.Kind {
+		case Const:
+			e.Off = extend(e.Off, 4, true)
+		case Addr:
+			return Expr{} // of a fixed address: below 4 GiB, not surely below 2
+		}
+		return e
+	})
+}
+
 // cut is v as 4 or 8 bytes.
 func (a *Analysis) cut(v Val, size uint8) Val {
 	if size != 4 || v == 0 {
@@ -327,6 +351,7 @@ func (a *Analysis) cut(v Val, size uint8) Val {
 			if !a.Fixed {
 				return Expr{}
 			}
+			e.Off = int64(uint32(e.Off))
 		case Stack, Sym, TLSBase:
 			return Expr{}
 		}

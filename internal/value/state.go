@@ -62,6 +62,16 @@ func (a *Analysis) join(s, o *State) bool {
 				if s.joins > 60 {
 					n = 0
 				}
+				if decode.Reg(r) == decode.RSP {
+					if _, ok := a.above(n); !ok {
+						a.trim(s, v)
+						a.trim(s, o.Reg[r])
+					}
+				}
+				if n == 0 {
+					a.escape(s, v)
+					a.escape(s, o.Reg[r])
+				}
 				s.Reg[r] = n
 				changed = true
 			}
@@ -83,7 +93,7 @@ func (a *Analysis) join(s, o *State) bool {
 			x := s.Slots[i]
 			i++
 			if x.Off >= 8 {
-				v := merge(x.Val, a.param(x.Off, o.ArgsLost))
+				v := merge(x.Val, a.Slot(o, x.Off, x.Size))
 				if v != x.Val {
 					changed = true
 				}
@@ -96,7 +106,7 @@ func (a *Analysis) join(s, o *State) bool {
 			x := o.Slots[j]
 			j++
 			if x.Off >= 8 {
-				out = append(out, Slot{x.Off, x.Size, merge(x.Val, a.param(x.Off, s.ArgsLost))})
+				out = append(out, Slot{x.Off, x.Size, merge(x.Val, a.Slot(s, x.Off, x.Size))})
 				changed = true
 			}
 		default:

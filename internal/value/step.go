@@ -4,6 +4,11 @@ import "syspart/internal/decode"
 
 // set writes v into the destination register r, size bytes wide.
 func (a *Analysis) set(s *State, r decode.Reg, size uint8, v Val) {
+	if r == decode.RSP {
+		if _, ok := a.above(v); !ok {
+			a.trim(s, s.Reg[r])
+		}
+	}
 	switch {
 	case size >= 8:
 		s.Reg[r&15] = v
@@ -33,6 +38,40 @@ func (a *Analysis) escape(s *State, v Val) {
 			s.Escaped = true
 		}
 	})
+}
+
+// leak notes that what rsp or rbp hold, if an operand of i, goes where it is not followed.
+func (a *Analysis) leak(s *State, i *decode.Inst) {
+	for _, arg := range [...]decode.Arg{i.Dst, i.Src} {
+		if arg.Kind == decode.ArgReg && (arg.Reg == decode.RSP || arg.Reg == decode.RBP) {
+			a.escape(s, s.Reg[arg.Reg])
+		}
+	}
+}
+
+// above returns the highest place of the frame that v, a stack pointer, can point to; false if that is not known.
+func (a *Analysis) above(v Val) (off int64, ok bool) {
+	off, ok = -1<<62, v != 0
+	a.T.each(v, func(e Expr) {
+		if e.Kind != Stack || e.Any {
+			ok = false
+		}
+		off = max(off, e.Off)
+	})
+	return off, ok
+}
+
+// trim drops what is known of places below stack pointer sp: calls and signals may write there.
+func (a *Analysis) trim(s *State, sp Val) {
+	off, ok := a.above(sp)
+	if !ok {
+		return
+	}
+	n := 0
+	for n < len(s.Slots) && int64(s.Slots[n].Off) < off {
+		n++
+	}
+	s.Slots = append(s.Slots[:0], s.Slots[n:]...)
 }
 
 // Store writes v as size bytes (0: unknown) to address p.
@@ -77,6 +116,7 @@ func (a *Analysis) step(s *State, i *decode.Inst, idx int32) {
 		for r := range s.Reg {
 			s.Reg[r] = 0
 		}
+		s.Escaped = true // rsp and rbp are anywhere now
 		a.forget(s)
 		return
 	}
@@ -104,10 +144,16 @@ func (a *Analysis) step(s *State, i *decode.Inst, idx int32) {
 		a.arith(s, i)
 		return
 	case decode.OpPush:
+		if i.Size < 8 {
+			break
+		}
 		v := a.Operand(s, i, i.Src, 8)
 		a.push(s, v)
 		return
 	case decode.OpPop:
+		if i.Size < 8 {
+			break
+		}
 		p := a.Address(s, i) // decode states it relative to the stack pointer before
 		v := a.pop(s)
 		if i.Dst.Kind == decode.ArgReg {
@@ -134,7 +180,11 @@ func (a *Analysis) step(s *State, i *decode.Inst, idx int32) {
 	case decode.OpCmov:
 		v := a.Operand(s, i, i.Src, i.Size)
 		if i.Dst.Kind == decode.ArgReg && i.Size >= 4 {
-			a.set(s, i.Dst.Reg, i.Size, a.T.Join(v, s.Reg[i.Dst.Reg&15]))
+			w := a.T.Join(v, s.Reg[i.Dst.Reg&15])
+			if w == 0 {
+				a.leak(s, i)
+			}
+			a.set(s, i.Dst.Reg, i.Size, w)
 			return
 		}
 	case decode.OpCall:
@@ -158,8 +208,17 @@ func (a *Analysis) step(s *State, i *decode.Inst, idx int32) {
 	}
 	// Anything else: known by its register effects, and by whether it writes memory.
 	a.untracked(s, i)
+	a.leak(s, i)
 	if i.Flags&decode.MemWrite != 0 || i.Flags&decode.HasMem != 0 && i.Dst.Kind == decode.ArgMem {
-		a.store(s, a.Address(s, i), i.MemSize, 0)
+		size := i.MemSize
+		if i.Flags&decode.Rep != 0 {
+			size = 0
+		}
+		a.store(s, a.Address(s, i), size, 0)
+	}
+	if i.Writes.Has(decode.RSP) { // it may also write there
+		a.leak(s, &decode.Inst{Dst: decode.Arg{Kind: decode.ArgReg, Reg: decode.RSP}})
+		a.forget(s)
 	}
 	a.clobber(s, i.Writes)
 }
@@ -187,6 +246,7 @@ func (a *Analysis) assign(s *State, i *decode.Inst, v Val) {
 		}
 		a.store(s, a.Address(s, i), sz, v)
 	default:
+		a.untracked(s, i)
 		a.clobber(s, i.Writes)
 	}
 }
@@ -258,7 +318,7 @@ func (a *Analysis) arith(s *State, i *decode.Inst) {
 				v = a.fold(x, y, func(p, q int64) int64 { return p | q })
 			}
 		case decode.OpShl:
-			v = a.fold(x, y, func(p, q int64) int64 { return p << uint(q&63) })
+			v = a.fold(x, y, func(p, q int64) int64 { return p << (uint64(q) & (8*uint64(size) - 1)) })
 		case decode.OpShr:
 			if size == 8 {
 				v = a.fold(x, y, func(p, q int64) int64 { return int64(uint64(p) >> uint(q&63)) })
@@ -269,6 +329,9 @@ func (a *Analysis) arith(s *State, i *decode.Inst) {
 			// Two and three operands: only products of numbers are followed, through the two-operand form.
 			v = 0
 		}
+	}
+	if v == 0 {
+		a.leak(s, i)
 	}
 	if a.tracking && !(v != 0 && (i.Op == decode.OpXor || i.Op == decode.OpSub) && i.Dst == i.Src) {
 		a.derive(s, i, v)
@@ -307,6 +370,7 @@ func (a *Analysis) push(s *State, v Val) {
 		return
 	}
 	a.lose(v)
+	a.escape(s, v)
 	a.forget(s)
 }
 
@@ -339,4 +403,5 @@ func (a *Analysis) call(s *State, idx int32) {
 	if s.Escaped {
 		a.forget(s)
 	}
+	a.trim(s, s.Reg[decode.RSP])
 }
