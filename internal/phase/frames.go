@@ -232,11 +232,20 @@ func (f *Finder) setjmpSites(fn int32) []uint32 {
 	for k := m.Funcs[i].Calls[0]; k < m.Funcs[i].Calls[1]; k++ {
 		c := &m.Calls[k]
 		name := strings.TrimLeft(f.Symbol(mi, c), "_")
-		if name == "setjmp" || name == "sigsetjmp" || name == "getcontext" || name == "swapcontext" {
-			b := &m.Blocks[c.Block]
-			for _, s := range m.Succs[b.Succs[0]:b.Succs[1]] {
-				out = append(out, uint32(s))
+		nonZero := name == "setjmp" || name == "sigsetjmp" // what the second return returns; a context's returns 0 again
+		if !nonZero && name != "getcontext" && name != "swapcontext" {
+			continue
+		}
+		b := &m.Blocks[c.Block]
+		for _, s := range m.Succs[b.Succs[0]:b.Succs[1]] {
+			x := &m.Blocks[s]
+			switch {
+			case nonZero && x.Flags&summary.BlockTakenNonZero != 0:
+				s = m.Succs[x.Succs[0]]
+			case nonZero && x.Flags&summary.BlockFallNonZero != 0:
+				s = m.Succs[x.Succs[0]+1]
 			}
+			out = append(out, uint32(s))
 		}
 	}
 	f.setjmps[fn] = out

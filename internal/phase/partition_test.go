@@ -44,6 +44,8 @@ func partitions(t *testing.T, p *program) {
 			"cycle", "ends", false, "cycle ends wait_event tidy quit"},
 		{"setjmp behind a caller that never returns", []string{"wait_event", "cycle", "ends", "jumps", "_start"},
 			"cycle", "ends jumps _start", true, "cycle ends jumps _start wait_event tidy quit farewell"},
+		{"only the second return of setjmp", []string{"wait_event", "cycle", "ends", "jumps_over", "_start"},
+			"cycle", "ends jumps_over _start", true, "cycle ends jumps_over _start wait_event tidy quit farewell"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p.t = t

@@ -124,6 +124,7 @@ func (w *worker) function(f *cfg.Func) {
 		if b.Term == cfg.TermBad {
 			x.Flags |= BlockBad
 		}
+		x.Flags |= resultBranch(f, &b)
 		o.blocks = append(o.blocks, x)
 	}
 	for _, p := range f.Pads {

@@ -6,7 +6,7 @@ import (
 )
 
 // Version is the analyser's version: part of every cache key. Raise it whenever a summary of the same bytes would differ.
-const Version = "2"
+const Version = "3"
 
 // Module is all that one file says by itself: the object file of our linking. It is a pure function of the file's bytes
 // and refers to nothing outside it. All tables are flat; indices are into the tables of the same Module. Addresses are
@@ -35,7 +35,7 @@ type Module struct {
 	Rets   []Ret
 	Takes  []Take
 	Refs   []Ref
-	Losts  []int32 // expressions that a function loses sight of: Addr, Sym and Load; indices into Exprs
+	Losts  []int32      // expressions that a function loses sight of: Addr, Sym and Load; indices into Exprs
 	Exprs  []value.Expr // the values' expressions; Load's A and Result's A are indices into Exprs and Calls
 	Runs   [][2]int32   // larger sets: runs of Sets
 	Sets   []int32
@@ -65,8 +65,8 @@ type Func struct {
 	Refs       [2]uint32
 	Losts      [2]uint32
 	Exprs      [2]uint32 // run of Exprs: the expressions that its facts use, operands first
-	Start      uint32 // entry block, index into Blocks
-	Sym        uint32 // PLT stubs: dynamic symbol of the slot's relocation, 0 if it has none (IRELATIVE)
+	Start      uint32    // entry block, index into Blocks
+	Sym        uint32    // PLT stubs: dynamic symbol of the slot's relocation, 0 if it has none (IRELATIVE)
 	Flags      FuncFlags
 	LostParams uint8 // bit k: argument k (0-5 registers, 6 and 7 the first stack-passed ones) is lost sight of
 	_          [5]uint8
@@ -86,13 +86,17 @@ const (
 type Block struct {
 	Start, End uint64
 	Succs      [2]uint32 // run of Module.Succs
-	Flags      uint8     // BlockPad, BlockBad
+	Flags      uint8     // BlockPad, BlockBad, ...
 	_          [7]uint8
 }
 
 const (
 	BlockPad uint8 = 1 << iota // landing pad: a root besides the entry block
 	BlockBad                   // control leaves known code here
+	// The block branches on eax as it was when the block began: if it was not 0, to its first or to its second successor.
+	// For a block behind a call that is the call's result, which tells a second return of setjmp from its first.
+	BlockTakenNonZero
+	BlockFallNonZero
 )
 
 // CallKind is the kind of a call site.
