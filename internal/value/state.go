@@ -169,7 +169,10 @@ func (a *Analysis) setSlot(s *State, off int32, size int32, v Val) {
 	}
 	n := 0
 	for _, x := range s.Slots {
-		if x.Off < end && off < x.Off+int32(x.Size) {
+		if top := x.Off + int32(x.Size); x.Off < end && off < top {
+			if top > 8 && (x.Off < off || end < top) { // what remains of it is no argument any more
+				s.ArgsLost = true
+			}
 			continue
 		}
 		s.Slots[n] = x
