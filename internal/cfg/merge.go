@@ -89,6 +89,14 @@ func (b *builder) merge() (grown bool) {
 		if n.fde < 0 || n.junk {
 			continue
 		}
+		for _, t := range n.tails {
+			// Hand-written code may go on behind its unwind entry (glibc's clone ends it before the system call).
+			if t.fall && !t.call && b.fdeOf(t.to) < 0 && t.to == b.fdes[n.fde].End && b.origin[t.to]&^(FromFrame|FromTail) == 0 {
+				if text, ok := b.textAt(t.to); ok {
+					join(n.fde, b.gap(t.to, t.to, text.End))
+				}
+			}
+		}
 		for _, o := range n.outs {
 			if c := b.fdeOf(o); c < 0 {
 				text, _ := b.textAt(o)
