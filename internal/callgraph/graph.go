@@ -17,6 +17,7 @@ const (
 	Best   Level = iota // the finest there is
 	LevelA              // all address-taken functions
 	LevelB              // address-taken by live code or by data that live code refers to
+	LevelC              // those of them whose pointers are not all followed to their ends
 )
 
 // ParseLevel reads a level's letter; the empty string is the best there is.
@@ -28,16 +29,15 @@ func ParseLevel(s string) (Level, error) {
 		return LevelA, nil
 	case "b":
 		return LevelB, nil
+	case "c":
+		return LevelC, nil
 	}
-	return 0, fmt.Errorf("level %q: not known; the levels are a and b", s)
+	return 0, fmt.Errorf("level %q: not known; the levels are a, b and c", s)
 }
 
 // String returns the level's letter.
 func (l Level) String() string {
-	if l == LevelA {
-		return "a"
-	}
-	return "b"
+	return [...]string{"best", "a", "b", "c"}[l]
 }
 
 // EdgeKind is the kind of an edge.
@@ -53,9 +53,10 @@ const (
 	UnknownCode                 // from code whose control flow is not fully known
 	Signal                      // the kernel calls a handler
 	LazyBinding                 // first call through a lazily bound PLT slot
+	FlowCall                    // indirect: a pointer was followed here
 )
 
-var kindNames = [...]string{"start", "call", "symbol", "ifunc", "constant pointer", "indirect", "unknown code", "signal", "lazy binding"}
+var kindNames = [...]string{"start", "call", "symbol", "ifunc", "constant pointer", "indirect", "unknown code", "signal", "lazy binding", "followed pointer"}
 
 // String returns the kind's name.
 func (k EdgeKind) String() string { return kindNames[k] }
@@ -101,13 +102,15 @@ type Graph struct {
 	P     *link.Program
 	Level Level
 
-	mods   []modState
-	taken  []Evidence // by global function number
-	ntaken int
-	list   []int32 // address-taken functions in the order in which they were found
-	live   bitset  // functions that can run at all
-	parent []Edge  // by global function number: the edge by which it became live
-	// signals: some live code can install a signal handler.
+	mods       []modState
+	taken      []Evidence // by global function number
+	ntaken     int
+	list       []int32 // address-taken functions in the order in which they were found
+	live       bitset  // functions that can run at all
+	parent     []Edge  // by global function number: the edge by which it became live
+	pinned     bitset  // address-taken other than by code or data that refers to them
+	contained  bitset  // level c: functions whose pointers are all followed; nil at other levels
+	followed   map[CallRef][]int32
 	indirect   bool // a live indirect call site exists
 	firstSite  Edge
 	callers    map[int32][]CallRef
@@ -159,12 +162,24 @@ func (b bitset) count() int {
 // New computes the whole program's live functions and address-taken functions.
 func New(p *link.Program, level Level) *Graph {
 	if level == Best {
-		level = LevelB
+		level = LevelC
 	}
+	if level < LevelC {
+		return build(p, level, nil)
+	}
+	coarse := build(p, LevelB, nil)
+	return build(p, level, coarse.follow())
+}
+
+func build(p *link.Program, level Level, w *flow) *Graph {
 	n := p.Funcs()
-	g := &Graph{P: p, Level: level, taken: make([]Evidence, n), live: newBitset(n), parent: make([]Edge, n),
+	g := &Graph{P: p, Level: level, taken: make([]Evidence, n), live: newBitset(n), parent: make([]Edge, n), pinned: newBitset(n),
 		resolverOf: map[uint64][]int32{}}
-	g.prepare()
+	if w != nil {
+		g.contained, g.followed = w.contained(), w.sites
+		g.resolverOf = w.g.resolverOf
+	}
+	g.prepare(w)
 	g.fixpoint()
 	return g
 }
@@ -351,6 +366,9 @@ func (g *Graph) edges(f int32, in func(block uint32) bool, visit func(Edge)) {
 					visit(Edge{Site: c.Site, From: f, To: t, Kind: ConstCall})
 				}
 			} else {
+				for _, t := range g.followed[CallRef{f, k}] {
+					visit(Edge{Site: c.Site, From: f, To: t, Kind: FlowCall})
+				}
 				visit(Edge{Site: c.Site, From: f, To: -1, Kind: TakenCall})
 			}
 		}

@@ -267,7 +267,8 @@ func argument(c *summary.Call, k int) value.Val {
 	return c.StackArg[k-6]
 }
 
-// callersOf returns the live direct, symbolic and constant call sites of f, seen through PLT stubs.
+// callersOf returns the live call sites of f that no guess is needed for: direct ones, by symbol, by constant or followed
+// pointer, seen through PLT stubs.
 func (g *Graph) callersOf(f int32) []CallRef {
 	if g.callers == nil {
 		g.callers = map[int32][]CallRef{}
@@ -312,7 +313,7 @@ func (g *Graph) indexCallers() {
 				}
 				for k := fn.Calls[0]; k < fn.Calls[1]; k++ {
 					c := &m.Calls[k]
-					g.callTargets(mi, m, c, func(t int32) {
+					note := func(t int32) {
 						if !want.has(t) {
 							return
 						}
@@ -325,7 +326,11 @@ func (g *Graph) indexCallers() {
 							next.set(f)
 							grown = true
 						}
-					})
+					}
+					g.callTargets(mi, m, c, note)
+					for _, t := range g.followed[CallRef{f, k}] {
+						note(t)
+					}
 				}
 			}
 		}

@@ -17,11 +17,17 @@ const (
 	sttIFunc   = 10
 )
 
-// prepare sets up the modules' states.
-func (g *Graph) prepare() {
+// prepare sets up the modules' states, those of a coarser level taken over where they do not depend on it.
+func (g *Graph) prepare(w *flow) {
 	g.mods = make([]modState, len(g.P.Modules))
 	for i, m := range g.P.Modules {
 		st := &g.mods[i]
+		if w != nil {
+			*st = w.g.mods[i]
+			clear(st.ptrLive)
+			clear(st.regLive)
+			continue
+		}
 		st.m = m
 		st.symFuncs = map[uint32][]int32{}
 		st.ptrLive = newBitset(len(m.Ptrs))
@@ -101,6 +107,12 @@ func (st *modState) region(va uint64) int {
 
 // take notes that f's address exists.
 func (g *Graph) take(f int32, e Evidence) {
+	if e.Kind != TakenCode && e.Kind != TakenData {
+		g.pinned.set(f)
+	}
+	if g.contained != nil && g.contained.has(f) {
+		return
+	}
 	if g.taken[f].Kind != NotTaken {
 		return
 	}
@@ -138,7 +150,7 @@ func (g *Graph) fixpoint() {
 		g.exported(mi)
 	}
 	for _, c := range p.Copies() {
-		if g.Level == LevelB {
+		if g.Level >= LevelB {
 			g.markRange(c.Source, c.Value, c.Value+max(c.Size, c.SrcSize), -1)
 		}
 	}
@@ -203,7 +215,7 @@ func (g *Graph) roots(mi int) {
 			}
 		}
 	}
-	if g.Level == LevelB && m.TLS.End > m.TLS.Start {
+	if g.Level >= LevelB && m.TLS.End > m.TLS.Start {
 		g.markRange(mi, m.TLS.Start, m.TLS.End, -1)
 	}
 }
@@ -265,7 +277,7 @@ func (g *Graph) exported(mi int) {
 		default:
 			if f := g.P.Func(mi, s.Value); f >= 0 {
 				g.take(int32(f), Evidence{Module: int32(mi), Func: -1, Place: s.Value, Kind: TakenAnyName})
-			} else if !s.TLS && !s.Abs && g.Level == LevelB {
+			} else if !s.TLS && !s.Abs && g.Level >= LevelB {
 				g.address(mi, s.Value, -1)
 			}
 		}
@@ -313,7 +325,7 @@ func (g *Graph) visitLive(f int32) {
 			g.anyTaken(e)
 		}
 	})
-	if g.Level != LevelB {
+	if g.Level < LevelB {
 		return
 	}
 	for _, t := range m.Takes[fn.Takes[0]:fn.Takes[1]] {
@@ -447,7 +459,7 @@ func (g *Graph) lookup(mi, k int, by int32) {
 			if f := g.P.Func(t.Module, t.Value); f >= 0 {
 				g.take(int32(f), Evidence{Module: int32(mi), Func: by, Place: st.m.Strs[k].Addr, Kind: TakenName})
 			}
-		} else if g.Level == LevelB {
+		} else if g.Level >= LevelB {
 			g.address(t.Module, t.Value, by)
 		}
 	}
