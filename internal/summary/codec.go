@@ -14,7 +14,10 @@ var ErrEncoding = errors.New("not an encoded module summary")
 
 // The encoding: magic, layout, version, number of tables, then for each table its length in bytes and its bytes, padded
 // to 8. The bytes are the tables as they lie in memory: reading is a matter of pointing at them.
-const magic = "syspart\x01"
+const magic = "syspart\x02"
+
+// headSize is the number of bytes before the first table: a multiple of 8, as the version's length is.
+const headSize = len(magic) + 8 + len(Version) + 8
 
 // header holds the fields of a Module that are no tables.
 type header struct {
@@ -92,24 +95,22 @@ func (m *Module) Encode() []byte {
 		syms[i] = symbol{Name: put(s.Name), Version: put(s.Version), VersionFile: put(s.VersionFile), Value: s.Value, Size: s.Size, Type: s.Type, Bind: s.Bind, Vis: s.Vis,
 			Flags: bit(s.Hidden, symHidden) | bit(s.Undefined, symUndefined) | bit(s.TLS, symTLS) | bit(s.Abs, symAbs)}
 	}
-	needed, defined := list(d.Needed), list(d.VersionsDefined)
+	needed, defined, filters, audit := list(d.Needed), list(d.VersionsDefined), list(d.Filters), list(d.Audit)
 	tables := [][]byte{
-		bytesOf([]header{h}), bytesOf([]dynamic{dyn}), bytesOf(syms), bytesOf(d.Relocs), bytesOf(needed), bytesOf(defined),
+		bytesOf([]header{h}), bytesOf([]dynamic{dyn}), bytesOf(syms), bytesOf(d.Relocs), bytesOf(needed), bytesOf(defined), bytesOf(filters), bytesOf(audit),
 		bytesOf(m.Segments), bytesOf(m.Sections),
 		bytesOf(m.Funcs), bytesOf(m.Blocks), bytesOf(m.Succs), bytesOf(m.Calls), bytesOf(m.Sys), bytesOf(m.Frame), bytesOf(m.Stores),
 		bytesOf(m.Rets), bytesOf(m.Takes), bytesOf(m.Refs), bytesOf(m.Losts), bytesOf(m.Exprs), bytesOf(m.Runs), bytesOf(m.Sets), bytesOf(m.Ptrs),
 		bytesOf(m.Always), bytesOf(m.Objs), bytesOf(m.Strs), text,
 	}
-	n := 32
+	n := headSize
 	for _, t := range tables {
 		n += 8 + (len(t)+7)&^7
 	}
 	out := make([]byte, 0, n)
 	out = append(out, magic...)
 	out = binary.LittleEndian.AppendUint64(out, layout())
-	var v [8]byte
-	copy(v[:], Version)
-	out = append(out, v[:]...)
+	out = append(out, Version...)
 	out = binary.LittleEndian.AppendUint64(out, uint64(len(tables)))
 	for _, t := range tables {
 		out = binary.LittleEndian.AppendUint64(out, uint64(len(t)))
@@ -124,13 +125,11 @@ func (m *Module) Encode() []byte {
 // Decode reads what Encode wrote. The module shares b's memory, which must be aligned to 8 bytes and not change. Whoever
 // keeps encodings guards them against corruption (package store); Decode checks the layout, not every index.
 func Decode(b []byte) (*Module, error) {
-	var v [8]byte
-	copy(v[:], Version)
-	if len(b) < 32 || string(b[:8]) != magic || binary.LittleEndian.Uint64(b[8:]) != layout() || string(b[16:24]) != string(v[:]) {
+	if len(b) < headSize || string(b[:8]) != magic || binary.LittleEndian.Uint64(b[8:]) != layout() || string(b[16:headSize-8]) != Version {
 		return nil, fmt.Errorf("%w: other version or layout", ErrEncoding)
 	}
-	count := binary.LittleEndian.Uint64(b[24:])
-	at, bad := uint64(32), false
+	count := binary.LittleEndian.Uint64(b[headSize-8:])
+	at, bad := uint64(headSize), false
 	next := func() []byte {
 		if bad || at+8 > uint64(len(b)) {
 			bad = true
@@ -149,13 +148,15 @@ func Decode(b []byte) (*Module, error) {
 	var h []header
 	var dyn []dynamic
 	var syms []symbol
-	var needed, defined []Name
+	var needed, defined, filters, audit []Name
 	table(next, &bad, &h)
 	table(next, &bad, &dyn)
 	table(next, &bad, &syms)
 	table(next, &bad, &m.Dyn.Relocs)
 	table(next, &bad, &needed)
 	table(next, &bad, &defined)
+	table(next, &bad, &filters)
+	table(next, &bad, &audit)
 	table(next, &bad, &m.Segments)
 	table(next, &bad, &m.Sections)
 	table(next, &bad, &m.Funcs)
@@ -177,7 +178,7 @@ func Decode(b []byte) (*Module, error) {
 	table(next, &bad, &m.Objs)
 	table(next, &bad, &m.Strs)
 	text := next()
-	if bad || count != 27 || len(h) != 1 || len(dyn) != 1 {
+	if bad || count != 29 || len(h) != 1 || len(dyn) != 1 {
 		return nil, fmt.Errorf("%w: damaged", ErrEncoding)
 	}
 	get := func(n Name) string {
@@ -188,6 +189,9 @@ func Decode(b []byte) (*Module, error) {
 		return textOf(text[n.Off : n.Off+n.Len])
 	}
 	list := func(l []Name) []string {
+		if len(l) == 0 {
+			return nil
+		}
 		out := make([]string, len(l))
 		for i, n := range l {
 			out[i] = get(n)
@@ -201,7 +205,7 @@ func Decode(b []byte) (*Module, error) {
 	d.Soname, d.Rpath, d.Runpath = get(s.Soname), get(s.Rpath), get(s.Runpath)
 	d.Flags, d.Flags1, d.Init, d.Fini, d.Symbolic = s.Flags, s.Flags1, s.Init, s.Fini, s.Symbolic != 0
 	d.PreinitArray, d.InitArray, d.FiniArray = s.PreinitArray, s.InitArray, s.FiniArray
-	d.Needed, d.VersionsDefined = list(needed), list(defined)
+	d.Needed, d.VersionsDefined, d.Filters, d.Audit = list(needed), list(defined), list(filters), list(audit)
 	d.Symbols = make([]image.Symbol, len(syms))
 	for i := range syms {
 		x := &syms[i]

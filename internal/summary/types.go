@@ -5,8 +5,7 @@ import (
 	"syspart/internal/value"
 )
 
-// Version is the analyser's version: part of every cache key. Raise it whenever a summary of the same bytes would differ.
-const Version = "3"
+//go:generate go run gen/main.go
 
 // Module is all that one file says by itself: the object file of our linking. It is a pure function of the file's bytes
 // and refers to nothing outside it. All tables are flat; indices are into the tables of the same Module. Addresses are

@@ -113,8 +113,8 @@ func (g *generator) place(size int, write bool) string {
 		}
 		return n &^ 7
 	}
-	if g.frame && g.IntN(2) == 0 && g.lo > g.framed {
-		n := align(g.IntN(g.lo-g.framed)+8) + 8
+	if g.frame && g.IntN(2) == 0 && g.lo >= g.framed+8 {
+		n := align(g.IntN(g.lo-g.framed-7)) + 8
 		return fmt.Sprintf("[rbp-%d]", n)
 	}
 	switch g.IntN(8) {
