@@ -517,12 +517,15 @@ func (w *worker) leave(bl *Block, term Term, to uint64) {
 	bl.Term, bl.TailTo = term, to
 }
 
-// pushedReturn reports whether a return at the end of a block would go to an address that the block itself stored: an
-// indirect jump in disguise (retpolines, setcontext).
+// pushedReturn reports whether a return at the end of a block would go to an address that the block itself stored, or
+// the blocks that fall into it: an indirect jump in disguise (retpolines, setcontext).
 func (w *worker) pushedReturn(bl *Block) bool {
 	depth := int64(0) // of the return address above the stack pointer, behind instruction k
-	for k := bl.Last - 1; k >= bl.First; k-- {
+	for k := bl.Last - 1; k >= 0; k-- {
 		in := w.inst(k)
+		if k < bl.First && (ends(in.Op) || in.Next() != w.inst(k+1).Addr) {
+			return false
+		}
 		switch {
 		case in.Op == decode.OpRet:
 		case in.Op == decode.OpPush:

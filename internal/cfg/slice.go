@@ -38,7 +38,7 @@ type value struct {
 const (
 	sliceSteps  = 1 << 18 // instructions looked at
 	sliceDepth  = 40      // definitions upon definitions
-	sliceValues = 64      // values of one register
+	sliceValues = 32      // values of one register
 	slicePlaces = 1 << 12 // places evaluated
 	sliceLoads  = 1       // loads through registers upon each other: what such a table begins with is no constant
 	sliceMixes  = 6       // definitions behind which other arithmetic is not looked into
@@ -56,10 +56,11 @@ type slicer struct {
 	tails []tail
 
 	memo     map[memoKey][]value
-	writes   []decode.RegSet // by block: registers that its instructions define
-	stores   []decode.RegSet // by block: registers at fixed offsets from which it writes memory
-	stamp    []uint32        // by block: last walk that visited it
-	slot     []query         // by block: the place that walk looked for, if in memory
+	partial  map[memoKey][]value // what the present jump's evaluation found in the midst of loops
+	writes   []decode.RegSet     // by block: registers that its instructions define
+	stores   []decode.RegSet     // by block: registers at fixed offsets from which it writes memory
+	stamp    []uint32            // by block: last walk that visited it
+	slot     []query             // by block: the place that walk looked for, if in memory
 	walk     uint32
 	predAt   []int32
 	predList []int32
@@ -134,6 +135,7 @@ func (s *slicer) start(w *worker) {
 	s.walk = 0
 	if s.memo == nil {
 		s.memo = make(map[memoKey][]value)
+		s.partial = make(map[memoKey][]value)
 	}
 	clear(s.memo)
 	for _, e := range extra {
@@ -334,6 +336,9 @@ func (s *slicer) place(q query, k int32) []value {
 	if vs, ok := s.memo[key]; ok {
 		return vs
 	}
+	if vs, ok := s.partial[key]; ok {
+		return vs
+	}
 	if s.places++; s.places > slicePlaces {
 		return unknown
 	}
@@ -373,10 +378,19 @@ func (s *slicer) place(q query, k int32) []value {
 			}
 		}
 	}
-	// What depends on a definition that is still being evaluated is not complete.
 	if !looped {
 		s.memo[key] = vs
+		return vs
 	}
+	// What depends on a definition that is still being evaluated lacks that one's values. To evaluate it again wherever it
+	// is used would take exponential time; elsewhere something unknown stands for what it lacks.
+	rest := slices.Clone(vs)
+	for i := range rest {
+		if rest[i].kind == vCycle || rest[i].kind == vStep {
+			rest[i] = value{kind: vNoise}
+		}
+	}
+	s.partial[key] = rest
 	return vs
 }
 

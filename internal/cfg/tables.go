@@ -45,8 +45,12 @@ func (w *worker) resolveJump(j *jump) {
 	s := &w.slice
 	s.steps, s.places, s.loads = 0, 0, 0
 	s.active = s.active[:0]
+	clear(s.partial)
 	j.trouble, j.loose, j.tables = "", false, j.tables[:0]
 
+	if w.pairedTables(j, k) {
+		return
+	}
 	vs := s.arg(in.Src, in, k, 8, false)
 	paired := func(v value) bool { return v.kind == vOffset && v.addr == v.base }
 	somePaired := slices.ContainsFunc(vs, paired)

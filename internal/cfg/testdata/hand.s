@@ -157,5 +157,6 @@ mixed:
 	.cfi_endproc
 
 	.section .data.rel.ro, "aw"
+	.balign 8
 table:
 	.quad second
