@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"syspart/internal/cfg"
+	"syspart/internal/decode"
 	"syspart/internal/image"
 	"syspart/internal/value"
 )
@@ -39,6 +40,7 @@ type builder struct {
 	// relroFixed: pointers in RELRO are final before any code of the module runs. Not so in the loader and in static
 	// programs, which fill theirs in while they start.
 	relroFixed bool
+	masks      map[uint64]decode.RegSet // by entry: registers that the function may change
 }
 
 // Build analyses a file.
@@ -60,6 +62,7 @@ func Build(f *image.File) (*Module, error) {
 	b.pointers()
 	b.objects()
 	b.always()
+	b.registers()
 	b.functions()
 	b.strings()
 	return m, nil

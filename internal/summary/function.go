@@ -25,6 +25,7 @@ func newWorker(b *builder) *worker {
 	w.a.Mem = b
 	w.a.Fixed = b.fixed
 	w.a.Code = b.file.Exec
+	w.a.Clobbers = b.clobbers
 	return w
 }
 

@@ -18,6 +18,8 @@ type Analysis struct {
 	Mem   Memory
 	Fixed bool                 // the file has a fixed address: 32-bit values may be addresses
 	Code  func(va uint64) bool // whether an address is one of code; may be nil
+	// Clobbers returns the registers that the function at an address may change; nil if that is not known of any.
+	Clobbers func(va uint64) decode.RegSet
 
 	f     *cfg.Func
 	in    []State
@@ -31,6 +33,7 @@ type Analysis struct {
 	tracking bool
 	lost     []bool
 	liveIn   []decode.RegSet
+	readIn   []decode.RegSet
 	gen      []decode.RegSet
 	kill     []decode.RegSet
 }

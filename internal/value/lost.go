@@ -71,24 +71,30 @@ const (
 	savedSet = decode.RegSet(1<<decode.RBX | 1<<decode.RBP | 1<<decode.RSP | 1<<decode.R12 | 1<<decode.R13 | 1<<decode.R14 | 1<<decode.R15)
 )
 
-// liveness computes which registers may still be read at the start of each block.
+// liveness computes which registers may still be read at the start of each block: liveIn counts what a call may be given,
+// readIn only what instructions name.
 func (a *Analysis) liveness() {
-	f := a.f
-	n := len(f.Blocks)
+	n := len(a.f.Blocks)
 	a.liveIn = resize(a.liveIn, n)
-	clear(a.liveIn)
-	gen := resize(a.gen, n)
-	kill := resize(a.kill, n)
-	a.gen, a.kill = gen, kill
+	a.readIn = resize(a.readIn, n)
+	a.gen = resize(a.gen, n)
+	a.kill = resize(a.kill, n)
+	a.flowBack(a.liveIn, true)
+	a.flowBack(a.readIn, false)
+}
+
+func (a *Analysis) flowBack(in []decode.RegSet, calls bool) {
+	f := a.f
+	clear(in)
 	for b := range f.Blocks {
 		blk := &f.Blocks[b]
 		var g, k decode.RegSet
 		for i := blk.First; i < blk.Last; i++ {
-			r, w := uses(&f.Insts[i], i == blk.Last-1 && len(blk.Succs) == 0)
+			r, w := a.uses(&f.Insts[i], i == blk.Last-1 && len(blk.Succs) == 0, calls)
 			g |= r &^ k
 			k |= w
 		}
-		gen[b], kill[b] = g, k
+		a.gen[b], a.kill[b] = g, k
 	}
 	for changed := true; changed; {
 		changed = false
@@ -96,26 +102,33 @@ func (a *Analysis) liveness() {
 			b := a.order[o]
 			var out decode.RegSet
 			for _, s := range f.Blocks[b].Succs {
-				out |= a.liveIn[s]
+				out |= in[s]
 			}
 			if blk := &f.Blocks[b]; blk.Term != cfg.TermRet && blk.TailTo != 0 {
-				out |= argSet | savedSet
+				out |= savedSet
+				if calls {
+					out |= argSet
+				}
 			}
-			if in := gen[b] | out&^kill[b]; in != a.liveIn[b] {
-				a.liveIn[b] = in
+			if x := a.gen[b] | out&^a.kill[b]; x != in[b] {
+				in[b] = x
 				changed = true
 			}
 		}
 	}
 }
 
-// uses returns the registers that an instruction reads and the ones that it overwrites wholly. Calls read what may be an
-// argument; so does a jump that leaves the function.
-func uses(i *decode.Inst, leaves bool) (reads, writes decode.RegSet) {
+// uses returns the registers that an instruction reads and the ones that it overwrites wholly. Calls, if they count, read
+// what may be an argument; so does a jump that leaves the function.
+func (a *Analysis) uses(i *decode.Inst, leaves, calls bool) (reads, writes decode.RegSet) {
 	reads = i.Reads
+	args := decode.RegSet(0)
+	if calls {
+		args = argSet | 1<<decode.RAX | 1<<decode.R10
+	}
 	switch i.Op {
 	case decode.OpCall:
-		return reads | argSet | 1<<decode.RAX | 1<<decode.R10, scratch
+		return reads | args, a.clobbered(i) | 1<<decode.RAX | 1<<decode.RDX
 	case decode.OpRet:
 		return reads | savedSet | 1<<decode.RAX | 1<<decode.RDX, 0
 	case decode.OpXor, decode.OpSub:
@@ -124,7 +137,7 @@ func uses(i *decode.Inst, leaves bool) (reads, writes decode.RegSet) {
 		}
 	case decode.OpJmp, decode.OpJcc:
 		if leaves {
-			return reads | argSet | savedSet | 1<<decode.RAX | 1<<decode.R10, 0
+			return reads | args | savedSet, 0
 		}
 	}
 	return reads, i.Writes
@@ -136,7 +149,11 @@ func (a *Analysis) leave(b int32, s *State) {
 	for _, t := range f.Blocks[b].Succs {
 		in := &a.in[t]
 		for r := range s.Reg {
-			if a.liveIn[t].Has(decode.Reg(r)) {
+			live := a.liveIn[t]
+			if in.Junk.Has(decode.Reg(r)) {
+				live = a.readIn[t] // no call is given what another one left behind
+			}
+			if live.Has(decode.Reg(r)) {
 				a.loseUnless(s.Reg[r], in.Reg[r])
 			}
 		}

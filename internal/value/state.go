@@ -24,8 +24,10 @@ type State struct {
 	Escaped bool
 	// ArgsLost: the stack-passed arguments may have been overwritten.
 	ArgsLost bool
-	live     bool
-	joins    uint8
+	// Junk are registers that hold what a call left there: no value that compiled code reads. Their Reg is Top.
+	Junk  decode.RegSet
+	live  bool
+	joins uint8
 }
 
 var argRegs = [6]decode.Reg{decode.RDI, decode.RSI, decode.RDX, decode.RCX, decode.R8, decode.R9}
@@ -56,7 +58,12 @@ func (a *Analysis) join(s, o *State) bool {
 	if s.joins > 6 {
 		merge = a.T.JoinWiden
 	}
+	junk := decode.RegSet(0)
 	for r := range s.Reg {
+		// A register stays junk while no path brings something unknown.
+		if s.Junk|o.Junk != 0 && (s.Junk|o.Junk)>>r&1 != 0 && (s.Reg[r] != 0 || s.Junk>>r&1 != 0) && (o.Reg[r] != 0 || o.Junk>>r&1 != 0) {
+			junk |= 1 << r
+		}
 		if v := s.Reg[r]; v != o.Reg[r] && v != 0 {
 			if n := merge(v, o.Reg[r]); n != v {
 				if s.joins > 60 {
@@ -76,6 +83,9 @@ func (a *Analysis) join(s, o *State) bool {
 				changed = true
 			}
 		}
+	}
+	if junk != s.Junk {
+		s.Junk, changed = junk, true
 	}
 	if o.Escaped && !s.Escaped {
 		s.Escaped, changed = true, true

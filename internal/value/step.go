@@ -109,6 +109,13 @@ func (a *Analysis) store(s *State, p Val, size uint16, v Val) {
 
 // step is the effect of one instruction.
 func (a *Analysis) step(s *State, i *decode.Inst, idx int32) {
+	if s.Junk != 0 {
+		s.Junk &^= i.Writes
+	}
+	a.effect(s, i, idx)
+}
+
+func (a *Analysis) effect(s *State, i *decode.Inst, idx int32) {
 	if i.Flags&decode.Opaque != 0 {
 		for r := range s.Reg {
 			a.lose(s.Reg[r])
@@ -397,11 +404,26 @@ func (a *Analysis) call(s *State, idx int32) {
 		}
 	}
 	s.Reg[decode.RAX] = a.T.Intern(Expr{Kind: Result, A: idx})
-	for _, r := range [...]decode.Reg{decode.RCX, decode.RDX, decode.RSI, decode.RDI, decode.R8, decode.R9, decode.R10, decode.R11} {
-		s.Reg[r] = 0
+	s.Junk &^= 1 << decode.RAX
+	s.Reg[decode.RDX] = 0 // the second half of a result
+	s.Junk &^= 1 << decode.RDX
+	for c, r := a.clobbered(&a.f.Insts[idx])&^(1<<decode.RAX|1<<decode.RDX), decode.RAX; r <= decode.R11; r++ {
+		if c.Has(r) {
+			s.Reg[r] = 0
+			s.Junk |= 1 << r
+		}
 	}
 	if s.Escaped {
 		a.forget(s)
 	}
 	a.trim(s, s.Reg[decode.RSP])
+}
+
+// clobbered returns the registers that a call may change: those that the psABI lets it, unless its callee is known to
+// keep some (gcc's -fipa-ra relies on that).
+func (a *Analysis) clobbered(i *decode.Inst) decode.RegSet {
+	if a.Clobbers == nil || i.Flags&decode.Indirect != 0 {
+		return scratch
+	}
+	return a.Clobbers(uint64(i.Imm)) & scratch
 }
