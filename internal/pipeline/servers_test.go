@@ -1,0 +1,151 @@
+package pipeline
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"syspart/internal/phase"
+	"syspart/internal/syscalls"
+	"syspart/internal/testbin"
+	"syspart/profile"
+)
+
+// fixtures are the sources in testdata/servers that serve.
+var fixtures = []string{"branch", "anynumber", "cleanup", "threads", "prefork", "handler", "stackarg", "wrapper"}
+
+// TestServers observes every fixture, compares its profile with what its source says, and with that of a stripped copy
+// under another name, which has to have the same sets.
+func TestServers(t *testing.T) {
+	for _, v := range []struct {
+		name  string
+		flags []string
+	}{{"O2", []string{"-O2"}}, {"static", []string{"-O2", "-static"}}} {
+		for _, name := range fixtures {
+			t.Run(v.name+"/"+name, func(t *testing.T) {
+				bin, src := testbin.Server(t, name, v.flags...)
+				p := profiled(t, bin, observedServer(t, name, bin, 3), opt)
+				judge(t, testbin.Wants(t, src), p)
+				other := filepath.Join(t.TempDir(), "another-name")
+				data, err := os.ReadFile(testbin.Strip(t, bin))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(other, data, 0o755); err != nil {
+					t.Fatal(err)
+				}
+				sameSets(t, "stripped and renamed", profiled(t, other, observedServer(t, name, other, 0), opt), p)
+			})
+		}
+	}
+}
+
+// judge compares a profile with the expectations; testdata/servers/README.md describes them.
+func judge(t *testing.T, wants map[string][]string, p *profile.Profile) {
+	t.Helper()
+	byKind := map[string]*profile.Thread{}
+	var kinds []string
+	for i := range p.Threads {
+		name, _, _ := strings.Cut(p.Threads[i].Transition.Function, "+")
+		byKind[name] = &p.Threads[i]
+		kinds = append(kinds, name)
+	}
+	slices.Sort(kinds)
+	if loops := slices.Sorted(slices.Values(wants["loop"])); !slices.Equal(kinds, loops) {
+		t.Errorf("main loops in %v, want %v", kinds, loops)
+	}
+	if f := wants["unknown"]; f != nil && !slices.ContainsFunc(p.Unresolved, func(u profile.Unresolved) bool {
+		return u.What == "syscall number" && strings.HasPrefix(u.Function, f[0]) && strings.Contains(u.Effect, "every call is open")
+	}) {
+		t.Errorf("no unknown number in %s is listed: %+v", f[0], p.Unresolved)
+	}
+	if wants["unknown"] == nil && slices.ContainsFunc(p.Unresolved, func(u profile.Unresolved) bool { return u.What == "syscall number" }) {
+		t.Errorf("a number is unknown: %+v", p.Unresolved)
+	}
+	for key, values := range wants {
+		verb, kind, of := strings.Cut(key, ".")
+		th := byKind[kind]
+		if !of || th == nil {
+			continue
+		}
+		open := th.Serving.Union(profile.SetAll)
+		if all := syscalls.All().Names(); verb == "all" && !slices.Equal(open, all) {
+			t.Errorf("%s: %d calls are open, want all %d", kind, len(open), len(all))
+		}
+		for _, v := range values {
+			is := slices.Contains(open, v)
+			switch {
+			case verb == "open" && !is:
+				t.Errorf("%s: %s is closed, but needed", kind, v)
+			case verb == "closed" && is:
+				t.Errorf("%s: %s is open, but cannot be reached", kind, v)
+			case verb == "init" && !slices.Contains(th.Init, v):
+				t.Errorf("%s: %s is missing from init", kind, v)
+			case verb == "role" && th.Role != v:
+				t.Errorf("%s: role %s, want %s", kind, th.Role, v)
+			case verb == "instances" && strconv.Itoa(th.Instances) != v:
+				t.Errorf("%s: %d instances, want %s", kind, th.Instances, v)
+			}
+		}
+	}
+}
+
+// TestNoLoop: a program that never enters a loop is one clear error.
+func TestNoLoop(t *testing.T) {
+	bin, _ := testbin.Server(t, "noloop", "-O2")
+	_, err := Profile(context.Background(), bin, observedServer(t, "noloop", bin, 0), opt)
+	if !errors.Is(err, phase.ErrNoLoop) || !strings.Contains(err.Error(), bin) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// TestProfileTwice: two profiles of one observation are the same bytes, with a full cache, an empty one, and none.
+func TestProfileTwice(t *testing.T) {
+	bin, _ := testbin.Server(t, "threads", "-O2")
+	obs := observedServer(t, "threads", bin, 3)
+	want, err := profiled(t, bin, obs, opt).Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, opt := range map[string]Options{"again": opt, "with an empty cache": {CacheDir: t.TempDir()}, "without cache": {NoCache: true, CacheDir: "/nonexistent"}} {
+		got, err := profiled(t, bin, obs, opt).Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got, want) {
+			t.Errorf("%s: another profile\n%s\nwant\n%s", what, got, want)
+		}
+	}
+}
+
+// TestExplainFixtures: the reason for a call that the loop makes goes through the functions of the source.
+func TestExplainFixtures(t *testing.T) {
+	bin, _ := testbin.Server(t, "cleanup", "-O2")
+	p := profiled(t, bin, observedServer(t, "cleanup", bin, 1), opt)
+	for call, want := range map[string]string{"unlink": "cycle", "rmdir": "main", "sync": "at_end", "getitimer": "fini"} {
+		x, err := Explain(context.Background(), p, call, opt)
+		if err != nil || len(x.Open) != 1 || len(x.Closed) != 0 || x.Syscall != call {
+			t.Fatalf("%s: %+v, %v", call, x, err)
+		}
+		path := x.Open[0]
+		if last := path.Steps[len(path.Steps)-1]; last.Function != want || path.Syscall != call || !strings.HasPrefix(path.Site, bin+"+0x") {
+			t.Errorf("%s is made at %s, by %s: %+v", call, path.Site, want, path.Steps)
+		}
+	}
+	x, err := Explain(context.Background(), p, "mkdir", opt)
+	if err != nil || len(x.Open) != 0 || len(x.Closed) != 1 || !strings.Contains(x.Closed[0], "main") {
+		t.Errorf("mkdir: %+v, %v", x, err)
+	}
+	if x, err := Explain(context.Background(), p, "mknod", opt); err != nil || len(x.Closed) != 1 || strings.Contains(x.Closed[0], "before it") {
+		t.Errorf("mknod: %+v, %v", x, err)
+	}
+	if _, err := Explain(context.Background(), p, "nonsense", opt); err == nil || !strings.Contains(err.Error(), "nonsense") {
+		t.Errorf("a call that there is not: %v", err)
+	}
+}
