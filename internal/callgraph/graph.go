@@ -3,6 +3,7 @@ package callgraph
 import (
 	"fmt"
 	"math/bits"
+	"slices"
 	"strings"
 
 	"syspart/internal/link"
@@ -125,6 +126,7 @@ type modState struct {
 	m         *link.Module
 	ptrLive   bitset // Ptrs that live code can read
 	regions   []uint64
+	direct    map[uint64]bool // addresses that code reads or writes directly
 	regLive   bitset
 	symFuncs  map[uint32][]int32 // dynamic symbol to functions it can call
 	strs      map[uint64]int
@@ -232,6 +234,12 @@ func (g *Graph) symTargets(mi int, sym uint32) []int32 {
 		}
 		if f := g.P.Func(t.Module, t.Value); f >= 0 {
 			l = append(l, int32(f))
+		}
+	}
+	if s := &g.P.Modules[mi].Dyn.Symbols[sym]; mi == g.P.Interp && !s.Undefined {
+		// The loader is bound to itself first, and again once the others are there.
+		if f := int32(g.P.Func(mi, s.Value)); f >= 0 && !slices.Contains(l, f) {
+			l = append(l, f)
 		}
 	}
 	st.symFuncs[sym] = l

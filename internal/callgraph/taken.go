@@ -32,6 +32,12 @@ func (g *Graph) prepare(w *flow) {
 		st.symFuncs = map[uint32][]int32{}
 		st.ptrLive = newBitset(len(m.Ptrs))
 		st.regions = regions(m)
+		st.direct = map[uint64]bool{}
+		for k := range m.Refs {
+			if m.Refs[k].Size != 0 {
+				st.direct[m.Refs[k].Addr] = true
+			}
+		}
 		st.regLive = newBitset(len(st.regions) + 1)
 		st.libc = len(m.Dyn.Needed) == 0 && i != 0 || i == g.P.Interp
 		for k := range m.Dyn.Symbols {
@@ -325,6 +331,7 @@ func (g *Graph) visitLive(f int32) {
 			g.anyTaken(e)
 		}
 	})
+	g.lookups(mi, m, fn)
 	if g.Level < LevelB {
 		return
 	}
@@ -383,18 +390,28 @@ func (g *Graph) lazy(e Edge, visit func(Edge)) {
 // address notes that a live function (-1: data) has the address va of module mi: the whole object there, and one close by.
 func (g *Graph) address(mi int, va uint64, by int32) {
 	st := &g.mods[mi]
-	r := st.region(va)
-	if r >= 0 {
-		g.markRegion(mi, r, by)
-		if r+1 < len(st.regions) && st.regions[r+1]-va <= nearObject {
-			g.markRegion(mi, r+1, by)
-		}
-		if r > 0 && va-st.regions[r] <= nearObject {
-			g.markRegion(mi, r-1, by)
-		}
-	}
+	st.near(va, func(r int) { g.markRegion(mi, r, by) })
 	if k, ok := st.strs[va]; ok {
 		g.lookup(mi, k, by)
+	}
+}
+
+// near calls visit for the regions that an address may be meant for: the one it lies in, and one close by that it may have
+// been moved out of. An address that code also reads or writes directly is an object's own.
+func (st *modState) near(va uint64, visit func(r int)) {
+	r := st.region(va)
+	if r < 0 {
+		return
+	}
+	visit(r)
+	if st.direct[va] {
+		return
+	}
+	if r+1 < len(st.regions) && st.regions[r+1]-va <= nearObject {
+		visit(r + 1)
+	}
+	if r > 0 && va-st.regions[r] <= nearObject {
+		visit(r - 1)
 	}
 }
 

@@ -1,0 +1,83 @@
+package callgraph
+
+import (
+	"strings"
+
+	"syspart/internal/link"
+	"syspart/internal/summary"
+	"syspart/internal/value"
+)
+
+// lookups follows what a live function looks up by a name that is not known. A handle of one library leads into a module
+// loaded later, all of whose exports are taken anyway (see openedByName). The program's own handle, RTLD_DEFAULT or what
+// dlopen(NULL) returns, leads into the program itself: then everything that the executable and its libraries export is
+// taken, except what libc and the loader do, which nobody is assumed to look up by a name put together at run time.
+func (g *Graph) lookups(mi int, m *link.Module, fn *summary.Func) {
+	if g.lookAll {
+		return
+	}
+	for k := fn.Calls[0]; k < fn.Calls[1]; k++ {
+		c := &m.Calls[k]
+		switch g.callee(m, c) {
+		case "dlopen", "dlmopen":
+			name := c.Args[0]
+			if g.callee(m, c) == "dlmopen" {
+				name = c.Args[1]
+			}
+			if isNull(m, name) {
+				g.lookInProgram()
+			}
+		case "dlsym", "dlvsym":
+			if isNull(m, c.Args[0]) && !g.constantName(mi, m, c.Args[1]) {
+				g.lookInProgram()
+			}
+		}
+	}
+}
+
+// callee is the name of the symbol that a call goes to, without leading underscores; "" if it goes to none.
+func (g *Graph) callee(m *link.Module, c *summary.Call) string {
+	sym := uint32(0)
+	switch c.Kind {
+	case summary.BySym:
+		sym = c.Sym
+	case summary.Direct:
+		if i := m.At(c.Target); i >= 0 && m.Funcs[i].Flags&summary.Stub != 0 {
+			sym = m.Funcs[i].Sym
+		}
+	}
+	if sym == 0 {
+		return ""
+	}
+	return strings.TrimLeft(m.Dyn.Symbols[sym].Name, "_")
+}
+
+// isNull reports whether a value can be seen to be 0, or RTLD_NEXT (-1).
+func isNull(m *link.Module, v value.Val) bool {
+	found := false
+	m.Each(v, func(_ int32, e value.Expr) { found = found || e.Kind == value.Const && (e.Off == 0 || e.Off == -1) })
+	return found
+}
+
+// constantName reports whether a value is a set of addresses of known names.
+func (g *Graph) constantName(mi int, m *link.Module, v value.Val) bool {
+	known := true
+	m.Each(v, func(_ int32, e value.Expr) {
+		_, ok := g.mods[mi].strs[uint64(e.Off)]
+		known = known && ok && !e.Any && (e.Kind == value.Addr || e.Kind == value.Const)
+	})
+	return known
+}
+
+// lookInProgram takes what the program's modules export.
+func (g *Graph) lookInProgram() {
+	if g.lookAll {
+		return
+	}
+	g.lookAll = true
+	for mi, m := range g.P.Modules {
+		if !g.mods[mi].libc && !m.Later && mi != g.P.VDSO {
+			g.exported(mi)
+		}
+	}
+}
