@@ -43,6 +43,7 @@ type builder struct {
 	strong    []uint64
 	labels    []uint64 // sorted: addresses in the text that are taken
 	data      []uint64 // sorted: addresses outside the text that code refers to
+	hints     []uint64 // sorted: the same as guessed from the bytes, until all functions have been explored once
 	deref     map[uint64]bool
 	isLabel   map[uint64]bool
 	isData    map[uint64]bool
@@ -103,6 +104,7 @@ func Build(f *image.File) (*Graph, error) {
 	}
 	b.budget.Store(size*decodePerByte + decodeAnyway)
 	b.static()
+	b.guessData()
 	b.nameNoReturns()
 	for _, p := range b.ptrs {
 		b.label(p.to)
@@ -286,6 +288,7 @@ func (b *builder) fixpoint() error {
 		}
 		if b.references() {
 			// Tables whose bound is not known were read with too little known around them.
+			b.hints = nil
 			for _, n := range b.nodes {
 				n.dirty = n.dirty || n.loose
 			}

@@ -1,6 +1,8 @@
 package cfg
 
 import (
+	"bytes"
+	"encoding/binary"
 	"slices"
 	"sort"
 	"strings"
@@ -210,6 +212,27 @@ func (b *builder) textAt(va uint64) (image.Range, bool) {
 		return b.text[i], true
 	}
 	return image.Range{}, false
+}
+
+// guessData fills b.hints from whatever looks like `lea disp32(%rip), r64` in the text. Jump tables without a known bound
+// would otherwise, as long as no code has been explored, be read into the tables behind them.
+func (b *builder) guessData() {
+	for _, t := range b.text {
+		code := b.code(t)
+		for at := 1; ; at++ {
+			n := bytes.IndexByte(code[min(at, len(code)):], 0x8d)
+			if at += n; n < 0 || at+6 > len(code) {
+				break
+			}
+			if code[at-1]&0xfb == 0x48 && code[at+1]&0xc7 == 0x05 {
+				disp := int32(binary.LittleEndian.Uint32(code[at+2:]))
+				if va := t.Start + uint64(at) + 6 + uint64(int64(disp)); !b.inText(va) && b.f.Mapped(va) {
+					b.hints = append(b.hints, va)
+				}
+			}
+		}
+	}
+	slices.Sort(b.hints)
 }
 
 // fdeOf returns the index of the unwind entry that covers va, or -1.

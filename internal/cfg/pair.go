@@ -9,8 +9,8 @@ import "syspart/internal/decode"
 //	jmp    *X           (or jmp *B)
 //
 // within one block. The same register is the table's address and the base of its entries, so only B's constants count:
-// what else B may hold comes from paths that the compiler knew to be dead. It reports false if the jump is of another form
-// or no table was found.
+// what else B may hold comes from paths that the compiler knew to be dead. It reports false if the jump is of another
+// form, or B is not known.
 func (w *worker) pairedTables(j *jump, k int32) bool {
 	in := w.inst(k)
 	if in.Src.Kind != decode.ArgReg {
@@ -47,11 +47,14 @@ func (w *worker) pairedTables(j *jump, k int32) bool {
 			case goodTable:
 				found = true
 			case badTable:
-				j.trouble = "unresolved indirect jump"
+				j.trouble = unresolved
 				found = true
 			}
 		}
-		return found
+		if !found && len(tables) > 0 {
+			j.trouble, j.loose = unresolved, true
+		}
+		return len(tables) > 0
 	}
 	return false
 }

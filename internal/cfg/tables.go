@@ -11,6 +11,9 @@ import (
 // maxEntries bounds the entries that are read from one jump table whose bound the code does not show.
 const maxEntries = 4096
 
+// unresolved is the trouble of a function with an indirect jump that may lead to anywhere in it.
+const unresolved = "unresolved indirect jump"
+
 // resolve works out all indirect jumps found so far and reports whether one of them has new targets.
 func (w *worker) resolve() (grown bool) {
 	started := false
@@ -120,7 +123,7 @@ func (w *worker) resolveJump(j *jump) {
 		w.target(j, l)
 	}
 	if len(labels) > 0 || unclear && !(escapes && len(vs) == 1) {
-		j.trouble = "unresolved indirect jump"
+		j.trouble = unresolved
 	}
 }
 
@@ -166,9 +169,11 @@ func (w *worker) entries(j *jump, v value) (n uint64, exact bool) {
 		n = min(n, l.n)
 	}
 	// No further than the next thing whose address is used.
-	i := sort.Search(len(w.b.data), func(i int) bool { return w.b.data[i] > v.addr })
-	if i < len(w.b.data) {
-		n = min(n, (w.b.data[i]-v.addr)/uint64(v.width))
+	for _, data := range [2][]uint64{w.b.data, w.b.hints} {
+		i := sort.Search(len(data), func(i int) bool { return data[i] > v.addr })
+		if i < len(data) {
+			n = min(n, (data[i]-v.addr)/uint64(v.width))
+		}
 	}
 	return n, false
 }
