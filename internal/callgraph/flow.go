@@ -163,17 +163,14 @@ func (w *flow) contents(mi int, r image.Range, visit func(token)) {
 // address calls visit for the regions that an address may be meant for, as Graph.address does.
 func (w *flow) address(mi int, va uint64, visit func(token)) {
 	st := &w.g.mods[mi]
-	r := st.region(va)
-	if r < 0 {
-		return
-	}
-	visit(token{fn: -1, mod: int32(mi), region: int32(r), addr: va})
-	if r+1 < len(st.regions) && st.regions[r+1]-va <= nearObject {
-		visit(token{fn: -1, mod: int32(mi), region: int32(r + 1)})
-	}
-	if r > 0 && va-st.regions[r] <= nearObject {
-		visit(token{fn: -1, mod: int32(mi), region: int32(r - 1)})
-	}
+	in := st.region(va)
+	st.near(va, func(r int) {
+		t := token{fn: -1, mod: int32(mi), region: int32(r)}
+		if r == in {
+			t.addr = va
+		}
+		visit(t)
+	})
 }
 
 func (w *flow) isEscaped(t token) bool {
@@ -272,8 +269,8 @@ func (w *flow) function(f int32) {
 				}
 			}
 		case value.Load:
-			if uint32(x.A) < base || uint32(x.A) >= fn.Exprs[1] {
-				continue
+			if uint32(x.A) < base || uint32(x.A) >= fn.Exprs[1] || x.Size&^value.SignBit < 8 {
+				continue // no pointer is that short
 			}
 			for _, t := range held[uint32(x.A)-base] {
 				if t.fn >= 0 {
@@ -304,9 +301,6 @@ func (w *flow) function(f int32) {
 		x := m.Losts[k]
 		for _, t := range held[uint32(x)-base] {
 			w.escape(t)
-		}
-		if e := &m.Exprs[x]; e.Kind == value.Load { // what is loaded by an unknown way may be anything the object holds
-			continue
 		}
 	}
 	for k := uint8(0); k < 8; k++ {

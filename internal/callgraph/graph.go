@@ -115,6 +115,7 @@ type Graph struct {
 	indirect   bool // a live indirect call site exists
 	firstSite  Edge
 	callers    map[int32][]CallRef
+	indexed    bitset // functions whose callers are all in callers
 	stores     map[storeKey][]storeRef
 	resolverOf map[uint64][]int32 // module<<48|resolver address
 	queue      []int32

@@ -8,10 +8,13 @@ import (
 	"syspart/internal/value"
 )
 
-// lookups follows what a live function looks up by a name that is not known. A handle of one library leads into a module
-// loaded later, all of whose exports are taken anyway (see openedByName). The program's own handle, RTLD_DEFAULT or what
-// dlopen(NULL) returns, leads into the program itself: then everything that the executable and its libraries export is
-// taken, except what libc and the loader do, which nobody is assumed to look up by a name put together at run time.
+// lookups follows what a live function looks up in the program itself (RTLD_DEFAULT, RTLD_NEXT) by a name that is not
+// known there: then everything that the executable and its libraries export is taken, except what libc and the loader do,
+// which nobody is assumed to look up by a name put together at run time.
+//
+// A handle that dlopen returned leads into a module loaded later, all of whose exports are taken anyway (openedByName), or,
+// if it was dlopen(NULL), into the program: what is looked up so counts by the names that the module has as strings
+// (Graph.lookup), and the results list the site as unresolved.
 func (g *Graph) lookups(mi int, m *link.Module, fn *summary.Func) {
 	if g.lookAll {
 		return
@@ -19,14 +22,6 @@ func (g *Graph) lookups(mi int, m *link.Module, fn *summary.Func) {
 	for k := fn.Calls[0]; k < fn.Calls[1]; k++ {
 		c := &m.Calls[k]
 		switch g.callee(m, c) {
-		case "dlopen", "dlmopen":
-			name := c.Args[0]
-			if g.callee(m, c) == "dlmopen" {
-				name = c.Args[1]
-			}
-			if isNull(m, name) {
-				g.lookInProgram()
-			}
 		case "dlsym", "dlvsym":
 			if isNull(m, c.Args[0]) && !g.constantName(mi, m, c.Args[1]) {
 				g.lookInProgram()

@@ -79,6 +79,7 @@ type evaluator struct {
 type visitKey struct {
 	f    int32
 	e    value.Expr
+	add  int64 // loads: what is added to the number
 	load bool
 }
 
@@ -105,7 +106,7 @@ func (e *evaluator) number(f int32, m *link.Module, x value.Expr, depth int, via
 		e.numbers = append(e.numbers, numbered{int(uint32(x.Off)), slices.Clone(via)})
 		return
 	}
-	if e.again(visitKey{f, x, false}) {
+	if e.again(visitKey{f: f, e: x}) {
 		return
 	}
 	switch {
@@ -116,12 +117,11 @@ func (e *evaluator) number(f int32, m *link.Module, x value.Expr, depth int, via
 	case x.Kind == value.Param:
 		e.callers(f, int(x.A), depth, via, func(cf int32, cm *link.Module, call uint32, v value.Val, via []CallRef) {
 			cm.Each(v, func(_ int32, y value.Expr) {
-				if y.Kind == value.Const || y.Kind == value.Param || y.Kind == value.Load {
-					y.Off += x.Off
-				}
-				e.number(cf, cm, y, depth+1, via)
+				e.number(cf, cm, plus(y, x.Off), depth+1, via)
 			})
 		})
+	case x.Kind == value.Load && x.Size&^value.SignBit < 4:
+		e.fail("read from memory as less than four bytes", via)
 	case x.Kind == value.Load:
 		p := m.Exprs[x.A]
 		e.load(f, m, p, 0, x.Off, depth, via)
@@ -134,7 +134,7 @@ func (e *evaluator) number(f int32, m *link.Module, x value.Expr, depth int, via
 
 // load adds the numbers at address p+off, as function f sees p; add is added to what is loaded.
 func (e *evaluator) load(f int32, m *link.Module, p value.Expr, off, add int64, depth int, via []CallRef) {
-	if e.again(visitKey{f, value.Expr{Kind: p.Kind, A: p.A, Off: p.Off + off, Any: p.Any, Size: p.Size}, true}) {
+	if e.again(visitKey{f, value.Expr{Kind: p.Kind, A: p.A, Off: p.Off + off, Any: p.Any, Size: p.Size}, add, true}) {
 		return
 	}
 	switch {
@@ -142,6 +142,8 @@ func (e *evaluator) load(f int32, m *link.Module, p value.Expr, off, add int64, 
 		e.fail("passes through too many functions", via)
 	case p.Any:
 		e.fail("read from a table", via)
+	case p.Kind == value.Param && e.r.G.writes(f, int(p.A), p.Off+off, 0):
+		e.fail("read from an argument's memory that is written before", via)
 	case p.Kind == value.Param:
 		e.callers(f, int(p.A), depth, via, func(cf int32, cm *link.Module, call uint32, v value.Val, via []CallRef) {
 			cm.Each(v, func(_ int32, y value.Expr) {
@@ -155,12 +157,7 @@ func (e *evaluator) load(f int32, m *link.Module, p value.Expr, off, add int64, 
 					fv := &cm.Frame[k]
 					if fv.Call == call && int64(fv.Off) == at {
 						found = true
-						cm.Each(fv.Value, func(_ int32, z value.Expr) {
-							if z.Kind == value.Const {
-								z.Off += add
-							}
-							e.number(cf, cm, z, depth+1, via)
-						})
+						cm.Each(fv.Value, func(_ int32, z value.Expr) { e.number(cf, cm, plus(z, add), depth+1, via) })
 					}
 				}
 				if !found {
@@ -173,6 +170,56 @@ func (e *evaluator) load(f int32, m *link.Module, p value.Expr, off, add int64, 
 	default:
 		e.fail("read from memory that is not followed", via)
 	}
+}
+
+// plus is the value y+add, for the kinds of values that a number is followed through.
+func plus(y value.Expr, add int64) value.Expr {
+	if y.Kind == value.Const || y.Kind == value.Param || y.Kind == value.Load {
+		y.Off += add
+	}
+	return y
+}
+
+// writes reports whether f, or a function that it passes the pointer on to, may write the four bytes at off from its
+// argument k. Stores through pointers that are not seen to come from the argument are assumed to go elsewhere.
+func (g *Graph) writes(f int32, k int, off int64, depth int) bool {
+	if depth > 3 {
+		return true
+	}
+	mi, _ := g.P.Where(int(f))
+	m, fn := g.fn(f)
+	hits := func(e value.Expr, size int64) bool {
+		return e.Kind == value.Param && int(e.A) == k && (e.Any || size == 0 && e.Off < off+4 || e.Off < off+4 && off < e.Off+size)
+	}
+	for i := fn.Stores[0]; i < fn.Stores[1]; i++ {
+		s, hit := &m.Stores[i], false
+		m.Each(s.Addr, func(_ int32, e value.Expr) { hit = hit || hits(e, int64(s.Size)) })
+		if hit {
+			return true
+		}
+	}
+	for i := fn.Calls[0]; i < fn.Calls[1]; i++ {
+		c := &m.Calls[i]
+		for a := range c.Args {
+			hit := false
+			m.Each(c.Args[a], func(_ int32, e value.Expr) {
+				if e.Kind != value.Param || int(e.A) != k {
+					return
+				}
+				callees := 0
+				g.callTargets(mi, m, c, func(t int32) {
+					callees++
+					hit = hit || e.Any || g.writes(t, a, off-e.Off, depth+1)
+				})
+				// An argument register that an indirect call finds filled need not be an argument of it.
+				hit = hit || callees == 0 && c.Kind != summary.Indirect
+			})
+			if hit {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 type storeKey struct {
@@ -191,7 +238,16 @@ type storeRef struct {
 // variables: a variable accessed only directly is not part of an object that is accessed through a pointer).
 func (e *evaluator) global(f int32, m *link.Module, addr uint64, off, add int64, depth int, via []CallRef) {
 	g := e.r.G
-	mi, _ := g.P.Where(int(f))
+	if _, ok := m.PtrAt(addr); ok {
+		e.fail(fmt.Sprintf("through a variable at %#x that has a value from the start", addr), via)
+		return
+	}
+	for i := range m.Dyn.Symbols {
+		if s := &m.Dyn.Symbols[i]; !s.Undefined && !s.TLS && s.Value <= addr && addr < s.Value+s.Size {
+			e.fail(fmt.Sprintf("through a variable at %#x that other modules can set", addr), via)
+			return
+		}
+	}
 	found := false
 	for i := range m.Funcs {
 		fn := &m.Funcs[i]
@@ -219,7 +275,6 @@ func (e *evaluator) global(f int32, m *link.Module, addr uint64, off, add int64,
 			})
 		}
 	}
-	_ = mi
 	if !found {
 		e.fail(fmt.Sprintf("through a variable at %#x that nothing is seen to set", addr), via)
 	}
@@ -232,22 +287,23 @@ func (e *evaluator) callers(f int32, k, depth int, via []CallRef, visit func(cf 
 		e.fail(fmt.Sprintf("stack-passed argument %d", k+1), via)
 		return
 	}
-	if r.any && r.G.taken[f].Kind != NotTaken {
+	// Where not all of f is reached, or where the analysis begins inside it, an activation of f may have been there
+	// before: then any live call can have passed the value.
+	s, isStart := r.StartOf(f)
+	before := !r.whole.has(f) || isStart && s.Blocks != nil
+	if isStart && s.Blocks == nil {
+		e.fail("argument of a function where the analysis begins", via)
+	}
+	if (r.any || before && r.G.indirect) && r.G.taken[f].Kind != NotTaken {
 		e.fail("argument of a function that is called indirectly", via)
 	}
-	if s, ok := r.StartOf(f); ok && s.Blocks == nil {
-		e.fail("argument of a function where the analysis begins", via)
-	} else if ok {
-		// A partly reached function: the value came in before the analysis began, from any of its callers.
-		for _, c := range r.G.callersOf(f) {
-			if !r.hasCall(c) {
-				m, _ := r.G.fn(c.Func)
-				visit(c.Func, m, c.Call, argument(&m.Calls[c.Call], k), append(via[:len(via):len(via)], c))
-			}
-		}
+	callers, ok := r.G.callersOf(f)
+	if !ok {
+		e.fail("argument of a function whose callers are not known", via)
+		return
 	}
-	for _, c := range r.G.callersOf(f) {
-		if !r.hasCall(c) {
+	for _, c := range callers {
+		if !before && !r.hasCall(c) {
 			continue
 		}
 		m, _ := r.G.fn(c.Func)
@@ -269,12 +325,13 @@ func argument(c *summary.Call, k int) value.Val {
 
 // callersOf returns the live call sites of f that no guess is needed for: direct ones, by symbol, by constant or followed
 // pointer, seen through PLT stubs.
-func (g *Graph) callersOf(f int32) []CallRef {
+// The second result is false if they have not been looked for.
+func (g *Graph) callersOf(f int32) ([]CallRef, bool) {
 	if g.callers == nil {
 		g.callers = map[int32][]CallRef{}
 		g.indexCallers()
 	}
-	return g.callers[f]
+	return g.callers[f], g.indexed.has(f)
 }
 
 // indexCallers finds the callers of all functions that pass a number on: those with a system call whose number is no
@@ -301,7 +358,11 @@ func (g *Graph) indexCallers() {
 		}
 	}
 	done := slices.Clone(want)
+	g.indexed = newBitset(g.P.Funcs())
 	for range maxDepth + 1 {
+		for w := range want {
+			g.indexed[w] |= want[w]
+		}
 		next := newBitset(g.P.Funcs())
 		grown := false
 		for mi, m := range g.P.Modules {
@@ -321,6 +382,9 @@ func (g *Graph) indexCallers() {
 						passes := false
 						for a := 0; a < 8 && !passes; a++ {
 							m.Each(argument(c, a), func(_ int32, x value.Expr) { passes = passes || x.Kind == value.Param || x.Kind == value.Load })
+						}
+						for a := fn.Frame[0]; a < fn.Frame[1] && !passes; a++ {
+							m.Each(m.Frame[a].Value, func(_ int32, x value.Expr) { passes = passes || x.Kind == value.Param || x.Kind == value.Load })
 						}
 						if passes && done.set(f) {
 							next.set(f)
@@ -344,11 +408,12 @@ func (g *Graph) indexCallers() {
 // callTargets calls visit for the functions that a call reaches without a guess, through PLT stubs.
 func (g *Graph) callTargets(mi int, m *link.Module, c *summary.Call, visit func(int32)) {
 	through := func(t int32) {
-		if _, fn := g.fn(t); fn.Flags&summary.Stub != 0 && fn.Sym != 0 {
-			smi, _ := g.P.Where(int(t))
-			for _, x := range g.symTargets(smi, fn.Sym) {
-				visit(x)
-			}
+		if sm, fn := g.fn(t); fn.Flags&summary.Stub != 0 {
+			g.stub(sm.Index, sm, fn, t, func(e Edge) {
+				if e.To >= 0 {
+					visit(e.To)
+				}
+			})
 			return
 		}
 		visit(t)

@@ -201,8 +201,15 @@ func (a *Analysis) untracked(s *State, i *decode.Inst) {
 		}
 		a.lose(s.Reg[r])
 	}
-	if i.Flags&decode.MemRead != 0 {
-		a.loseMemory(s, a.Address(s, i))
+	if i.Flags&decode.MemRead == 0 {
+		return
+	}
+	switch p := a.Address(s, i); {
+	case i.MemSize > 0 && i.MemSize < 8: // no pointer is that short
+	case i.MemSize == 8:
+		a.lose(a.Load(s, p, 8, false))
+	default:
+		a.loseMemory(s, p)
 	}
 }
 
