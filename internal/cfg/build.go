@@ -171,17 +171,13 @@ func (b *builder) code(r image.Range) []byte {
 	return code
 }
 
-// landingPads appends the landing pads of an unwind entry. An unreadable table has none that we could name; what it would
-// catch is then no root.
-func (b *builder) landingPads(pads []image.LandingPad, fde int) []image.LandingPad {
+// landingPads appends the landing pads of an unwind entry. It reports false if its table cannot be read.
+func (b *builder) landingPads(pads []image.LandingPad, fde int) ([]image.LandingPad, bool) {
 	if b.fdes[fde].LSDA == 0 {
-		return pads
+		return pads, true
 	}
 	more, err := b.f.LandingPads(&b.fdes[fde])
-	if err != nil {
-		return pads
-	}
-	return append(pads, more...)
+	return append(pads, more...), err == nil
 }
 
 // add records a reason to believe that a function starts at va, and makes it a function unless it is known as a part

@@ -119,15 +119,23 @@ func (w *worker) prepare() {
 	w.outs = w.outs[:0]
 	w.pads = w.pads[:0]
 	if n.fde >= 0 {
-		w.pads = w.b.landingPads(w.pads, n.fde)
+		w.addTable(n.fde)
 		for _, p := range w.b.parts[n.fde] {
 			if fde := w.b.fdeOf(p.Start); fde >= 0 {
-				w.pads = w.b.landingPads(w.pads, fde)
+				w.addTable(fde)
 			}
 		}
 	}
 	w.padIn = slices.Grow(w.padIn[:0], len(w.pads))[:len(w.pads)]
 	clear(w.padIn)
+}
+
+// addTable adds the landing pads of an unwind entry.
+func (w *worker) addTable(fde int) {
+	var ok bool
+	if w.pads, ok = w.b.landingPads(w.pads, fde); !ok {
+		w.trouble("unreadable exception table at %#x", w.b.fdes[fde].LSDA)
+	}
 }
 
 func (w *worker) reset() {

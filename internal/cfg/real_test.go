@@ -2,10 +2,12 @@ package cfg
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"testing"
 
 	"syspart/internal/image"
@@ -72,6 +74,13 @@ func TestRealBinaries(t *testing.T) {
 			lost, err := frameStarts(g)
 			if err != nil || len(lost) > 0 {
 				t.Errorf("unwind entries without function: %#x (%v)", lost, err)
+			}
+			// Tables do not overlap: one that runs into the next was read with a wrong bound.
+			tables := slices.SortedFunc(slices.Values(g.Tables), func(x, y JumpTable) int { return cmp.Compare(x.Table, y.Table) })
+			for i := 1; i < len(tables); i++ {
+				if x, y := &tables[i-1], &tables[i]; x.Table != y.Table && x.Table+uint64(x.Entries)*uint64(x.Width) > y.Table {
+					t.Errorf("table %#x of %d entries runs into table %#x", x.Table, x.Entries, y.Table)
+				}
 			}
 			incomplete, indirect := unknowns(g)
 			t.Logf("%d functions, %d jump tables, %d incomplete, %d indirect jumps", len(g.Funcs), len(g.Tables), incomplete, indirect)

@@ -27,8 +27,8 @@ const (
 type Block struct {
 	First, Last int32 // half-open range of Func.Insts
 	Term        Term
-	NoReturn    bool   // TermCall: proven not to return, so no fall-through successor
-	TailTo      uint64 // TermTail, TermCond out of the function, and TermFall out of its end: target address; else 0
+	NoReturn    bool   // TermCall: proven not to return, or the last of its unwind entry: no fall-through successor
+	TailTo      uint64 // TermTail, TermCond out of the function, and what falls out of its end: target address; else 0
 	Succs       []int32
 }
 
