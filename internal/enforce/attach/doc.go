@@ -28,7 +28,9 @@
 //
 // # Limits
 //
-// A call that fails with EINTR when stopped (epoll_wait, semop) is restarted with its whole time limit. Threads whose
+// A call that fails with EINTR when stopped (epoll_wait, semop) is restarted with its whole time limit, and, as with every
+// restart by the kernel, a signal that arrives between the end of the stop and the call's new start runs its handler
+// without ending the wait; programs that rely on that have the same gap before each call. Threads whose
 // stack has less than 400 bytes below the red zone (Go's goroutines may) would have other memory overwritten: such
 // programs are not for this installer. Threads in 32-bit mode, with a shadow stack, or inside a restartable sequence are
 // left alone and reported. Threads and processes are found by looking again and again (Watch), so one that has just
