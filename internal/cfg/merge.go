@@ -112,6 +112,12 @@ func (b *builder) merge() (grown bool) {
 	return grown
 }
 
+// splitOff reports whether va lies in an unwind entry that cannot be a function: a part that a compiler split off.
+func (b *builder) splitOff(va uint64) bool {
+	c := b.fdeOf(va)
+	return c >= 0 && !b.plt[c] && (b.merged[c] || b.cold[b.fdes[c].Start] != "" || b.midFrame(c))
+}
+
 // midFrame reports whether the frame at the first instruction of an unwind entry is not that of a function just called:
 // its call-frame instructions begin with changes that take effect at once (DWARF 5, 6.4.2).
 func (b *builder) midFrame(fde int) bool {

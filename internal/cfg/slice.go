@@ -284,8 +284,8 @@ func (s *slicer) storing(q query, k int32) (d defs) {
 			case in.Op == decode.OpMov && in.Src.Kind == decode.ArgReg && (in.Src.Reg == decode.RSP || in.Src.Reg == decode.RBP):
 				q.reg = in.Src.Reg
 			default:
-				d.lost = true
-				return d
+				// Another stack, or no stack at all: not where this function spills.
+				d.entry, done = true, true
 			}
 		}
 		if done {

@@ -1,7 +1,6 @@
 package cfg
 
 import (
-	"encoding/binary"
 	"slices"
 	"sort"
 
@@ -193,34 +192,60 @@ func (w *worker) readOffsets(j *jump, v value) tableKind {
 		return noTable
 	}
 	n, exact := w.entries(j, v)
-	count := 0
-	for i := uint64(0); i < n; i++ {
-		b, ok := w.b.f.Bytes(v.addr+4*i, 4)
-		if !ok {
-			break
-		}
-		entry := binary.LittleEndian.Uint32(b)
-		to := v.base + uint64(entry)
+	r := w.read(n, exact, func(i uint64) (uint64, bool) {
+		entry, ok := w.b.f.Uint32(v.addr + 4*i)
 		if v.signed || v.kind == vOffset {
-			to = v.base + uint64(int64(int32(entry)))
+			return v.base + uint64(int64(int32(entry))), ok
 		}
-		if !w.inside(to) {
-			if w.atEnd(to) {
-				count++ // what the compiler puts where it knows that no value leads
-				continue
-			}
-			if !exact || !w.b.inText(to) {
-				break
-			}
-		}
-		w.target(j, to)
-		count++
-	}
-	if count == 0 {
+		return v.base + uint64(entry), ok
+	})
+	if r.count == 0 {
 		return noTable
 	}
-	j.tables = append(j.tables, JumpTable{Site: w.disc[j.disc].Addr, Table: v.addr, Entries: count, Width: 4, Base: v.base})
-	if exact && uint64(count) != n {
+	return w.accept(j, r, JumpTable{Table: v.addr, Width: 4, Base: v.base})
+}
+
+// reading is what was read of a table.
+type reading struct {
+	count   int
+	targets []uint64
+	inner   bool // some lead into the function, not to its entry
+	short   bool // there are more entries than were read, or it cannot be told
+}
+
+// read reads up to n entries of a table. If exact all must be code. Otherwise the table ends where an entry does not lead
+// to code of this function; if it leads to other code, that may be a split-off part which is not yet known as such.
+func (w *worker) read(n uint64, exact bool, entry func(i uint64) (to uint64, ok bool)) (r reading) {
+	for i := uint64(0); i < n; i++ {
+		to, ok := entry(i)
+		switch {
+		case !ok || !w.b.inText(to) && !w.atEnd(to):
+			r.short = exact
+			return r
+		case w.inside(to):
+			r.inner = r.inner || to != w.n.fn.Entry
+		case w.atEnd(to):
+			r.count++ // what the compiler puts where it knows that no value leads
+			continue
+		case exact || w.b.splitOff(to):
+		default:
+			r.short = w.b.origin[to]&^(FromFrame|FromTail) == 0
+			return r
+		}
+		r.targets = append(r.targets, to)
+		r.count++
+	}
+	return r
+}
+
+// accept takes over a table that was read.
+func (w *worker) accept(j *jump, r reading, t JumpTable) tableKind {
+	for _, to := range r.targets {
+		w.target(j, to)
+	}
+	t.Site, t.Entries = w.disc[j.disc].Addr, r.count
+	j.tables = append(j.tables, t)
+	if r.short {
 		return badTable
 	}
 	return goodTable
@@ -289,29 +314,10 @@ func (w *worker) readPointers(j *jump, v value) tableKind {
 		return noTable
 	}
 	n, exact := w.entries(j, v)
-	count, inner := 0, false
-	for i := uint64(0); i < n; i++ {
-		to, ok := w.b.pointer(v.addr + 8*i)
-		if !ok || !w.b.inText(to) {
-			break
-		}
-		if w.inside(to) {
-			inner = inner || to != w.n.fn.Entry
-		} else if w.atEnd(to) && inner {
-			count++
-			continue
-		} else if !exact || !inner {
-			break
-		}
-		w.target(j, to)
-		count++
-	}
-	if !inner {
+	r := w.read(n, exact, func(i uint64) (uint64, bool) { return w.b.pointer(v.addr + 8*i) })
+	if !r.inner {
 		return noTable
 	}
-	j.tables = append(j.tables, JumpTable{Site: w.disc[j.disc].Addr, Table: v.addr, Entries: count, Width: 8})
-	if w.b.f.Write(v.addr) && !w.b.f.Relro.Contains(v.addr) || exact && uint64(count) != n {
-		return badTable
-	}
-	return goodTable
+	r.short = r.short || w.b.f.Write(v.addr) && !w.b.f.Relro.Contains(v.addr)
+	return w.accept(j, r, JumpTable{Table: v.addr, Width: 8})
 }
