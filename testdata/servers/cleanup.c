@@ -3,8 +3,8 @@
 //
 // WANT: loop cycle
 // WANT: open.cycle epoll_wait accept unlink rmdir symlink sync getitimer exit_group
-// WANT: closed.cycle mkdir mknod
-// WANT: init.cycle mkdir
+// WANT: closed.cycle personality mknod
+// WANT: init.cycle mkdir personality
 #include "fixture.h"
 
 static volatile sig_atomic_t over;
@@ -48,6 +48,7 @@ int main(int argc, char **argv) {
 	atexit(at_end);
 	snprintf(path, sizeof path, "/tmp/syspart-fixture-%d", (int)getpid());
 	CALL2(mkdir, path, 0700);
+	CALL1(personality, -1);
 	cycle(fd);
 	// In the caller.
 	CALL2(symlink, "", "");

@@ -3,7 +3,7 @@
 //
 // WANT: loop main
 // WANT: open.main pause getpriority times rt_sigreturn restart_syscall
-// WANT: closed.main mkdir
+// WANT: closed.main personality
 #include "fixture.h"
 
 static void on_usr1(int sig) {
@@ -25,7 +25,7 @@ static const struct {
 
 NOINLINE __attribute__((used)) static void unused(int sig) {
 	(void)sig;
-	CALL2(mkdir, "/nonexistent/x", 0700);
+	CALL1(personality, -1);
 }
 
 int main(int argc, char **argv) {

@@ -3,7 +3,7 @@
 //
 // WANT: loop main
 // WANT: open.main accept times getpriority
-// WANT: closed.main umask mkdir
+// WANT: closed.main umask personality
 // WANT: init.main umask
 #include "fixture.h"
 
@@ -29,7 +29,7 @@ NOINLINE static long wrapped(long a, long b, long c, long d, long e, long f, lon
 }
 
 NOINLINE __attribute__((used)) static void unused(void) {
-	wrapped((long)"/nonexistent/x", 0700, 0, 0, 0, 0, SYS_mkdir);
+	wrapped(-1, 0, 0, 0, 0, 0, SYS_personality);
 }
 
 int main(int argc, char **argv) {

@@ -3,13 +3,13 @@
 //
 // WANT: loop main worker ticker
 // WANT: open.main accept getpgrp
-// WANT: closed.main mkdir
-// WANT: init.main mkdir clone3
+// WANT: closed.main personality
+// WANT: init.main personality clone3
 // WANT: open.worker futex times munmap exit
-// WANT: closed.worker getpgrp mkdir
+// WANT: closed.worker getpgrp personality
 // WANT: tight.worker getpriority
 // WANT: open.ticker nanosleep getpriority
-// WANT: closed.ticker getpgrp mkdir
+// WANT: closed.ticker getpgrp personality
 // WANT: tight.ticker times
 // WANT: instances.main 1
 // WANT: instances.worker 3
@@ -48,7 +48,7 @@ static void *(*const kinds[])(void *) = {worker, worker, worker, ticker};
 
 int main(int argc, char **argv) {
 	int fd = listen_on(argc, argv);
-	CALL2(mkdir, "/nonexistent/x", 0700);
+	CALL1(personality, -1);
 	for (unsigned i = 0; i < sizeof kinds / sizeof *kinds; i++) {
 		pthread_t t;
 		if (pthread_create(&t, 0, kinds[i], 0))

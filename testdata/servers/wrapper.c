@@ -3,7 +3,7 @@
 //
 // WANT: loop main
 // WANT: open.main accept times getpriority getsid
-// WANT: closed.main umask mkdir
+// WANT: closed.main umask personality
 // WANT: init.main umask
 #include "fixture.h"
 
@@ -27,7 +27,7 @@ NOINLINE static long stored(long nr, long a, long b) {
 	return my_syscall(r.nr, r.arg[0], r.arg[1], 0);
 }
 
-NOINLINE __attribute__((used)) static void unused(void) { my_syscall(SYS_mkdir, (long)"/nonexistent/x", 0700, 0); }
+NOINLINE __attribute__((used)) static void unused(void) { my_syscall(SYS_personality, -1, 0, 0); }
 
 int main(int argc, char **argv) {
 	int fd = listen_on(argc, argv);
