@@ -49,6 +49,15 @@ func TestRun(t *testing.T) {
 			if out, msg, code := call(t, "inject", "--pid", fmt.Sprint(leader), "mount", "0", "0", "0", "0", "0"); code == 0 {
 				t.Errorf("mount returned %q %q behind the filter", out, msg)
 			}
+			if name == "prefork" {
+				// The workers live on, and run with them.
+				for _, pid := range pids {
+					if pid != leader && !testbin.Running(pid) {
+						t.Errorf("worker %d has ended with its master", pid)
+					}
+				}
+				srv.End()
+			}
 			if st := srv.Wait(); !(st.Exited() && st.ExitStatus() == 128+int(syscall.SIGSYS) || st.Signaled() && st.Signal() == syscall.SIGSYS) {
 				t.Errorf("ended with %v, want SIGSYS", st)
 			}

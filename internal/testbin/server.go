@@ -173,17 +173,32 @@ func awaitExit(pid int) {
 	}
 }
 
+// Running reports whether a process exists and has not ended; one that nobody has waited for has ended all the same.
+func Running(pid int) bool {
+	fields := statFields(fmt.Sprintf("/proc/%d/stat", pid))
+	return fields != nil && fields[0] != "Z" && fields[0] != "X"
+}
+
+// statFields returns what follows the command's name in a stat file of /proc: state, parent, group... (proc(5)); nil if
+// the process is gone. The name, in brackets, may hold anything.
+func statFields(path string) []string {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil
+	}
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	if len(fields) < 3 {
+		return nil
+	}
+	return fields
+}
+
 // groupLives reports whether a process group has a member that has not ended.
 func groupLives(id int) bool {
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, path := range stats {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			continue
-		}
-		// The command's name, in brackets, may hold anything; behind it: state, parent, group (proc(5)).
-		fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
-		if len(fields) > 2 && fields[0] != "Z" && fields[0] != "X" && fields[2] == strconv.Itoa(id) {
+		fields := statFields(path)
+		if fields != nil && fields[0] != "Z" && fields[0] != "X" && fields[2] == strconv.Itoa(id) {
 			return true
 		}
 	}

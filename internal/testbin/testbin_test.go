@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -129,23 +130,26 @@ func TestProcess(t *testing.T) {
 
 	// A child that outlives its parent is ended with the test's process.
 	p = Start(t, sh, "-c", "sleep 1000 >/dev/null 2>&1 & echo READY $!")
-	orphan := strings.Fields(p.Line("READY"))[1]
+	orphan, err := strconv.Atoi(strings.Fields(p.Line("READY"))[1])
+	if err != nil {
+		t.Fatal(err)
+	}
 	p.Wait()
+	if !Running(orphan) {
+		t.Errorf("the orphan has ended with its parent")
+	}
 	p.End()
-	Until(t, "the orphan has ended", func() bool {
-		stat, err := os.ReadFile("/proc/" + orphan + "/stat")
-		return err != nil || strings.Contains(string(stat), ") Z ")
-	})
+	Until(t, "the orphan has ended", func() bool { return !Running(orphan) })
 
 	// A process that ignores SIGTERM, and its child, end all the same.
 	p = Start(t, sh, "-c", "trap '' TERM; sleep 1000 & echo READY $!; while :; do wait; done")
-	child := strings.Fields(p.Line("READY"))[1]
+	child, err := strconv.Atoi(strings.Fields(p.Line("READY"))[1])
+	if err != nil {
+		t.Fatal(err)
+	}
 	syscall.Kill(p.PID, syscall.SIGSTOP)
 	p.End()
-	Until(t, "the child has ended", func() bool {
-		stat, err := os.ReadFile("/proc/" + child + "/stat")
-		return err != nil || strings.Contains(string(stat), ") Z ")
-	})
+	Until(t, "the child has ended", func() bool { return !Running(child) })
 }
 
 func TestServers(t *testing.T) {
