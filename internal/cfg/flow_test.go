@@ -247,6 +247,17 @@ func TestFixtures(t *testing.T) {
 				if lost, err := frameStarts(g); err != nil || len(lost) > 0 {
 					t.Errorf("%s: unwind entries without function: %#x (%v)", v.name, lost, err)
 				}
+				stubs := make(map[uint64]bool)
+				for _, fn := range g.Funcs {
+					if fn.Stub {
+						stubs[fn.Slot] = true
+					}
+				}
+				for _, r := range file.Dyn.Relocs {
+					if r.PLT && !stubs[r.Off] {
+						t.Errorf("%s: no stub for %s", v.name, file.Dyn.Symbols[r.Sym].Name)
+					}
+				}
 				x := fixture{g, addr}
 				wanted := make(map[string]bool)
 				for i := range ws {

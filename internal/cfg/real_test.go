@@ -183,6 +183,50 @@ func TestContaining(t *testing.T) {
 	}
 }
 
+// A file made to be expensive, with thousands of entries into one long function, is refused.
+func TestTooComplex(t *testing.T) {
+	bin := testbin.BuildText(t, "many.s", `
+	.globl _start
+_start:
+	ret
+	.type big, @function
+big:
+	.cfi_startproc
+	.rept 20000
+	nop
+	.endr
+	ret
+	.cfi_endproc
+	.data
+	.balign 8
+	.set i, 0
+	.rept 20000
+	.quad big + i
+	.set i, i + 1
+	.endr
+`, "-nostdlib", "-no-pie")
+	f, err := image.Open(bin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Build(f); !errors.Is(err, ErrTooComplex) {
+		t.Errorf("error %v, want %v", err, ErrTooComplex)
+	}
+}
+
+// Files without code, or with nothing but a header's worth of it, have an empty graph.
+func TestNoCode(t *testing.T) {
+	bin := testbin.BuildText(t, "data.s", ".data\n.globl x\nx: .quad 1\n", "-nostdlib", "-shared")
+	f, err := image.Open(bin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := Build(f)
+	if err != nil || len(g.Funcs) > 0 || len(g.Tables) > 0 {
+		t.Errorf("%d functions, %d tables, %v", len(g.Funcs), len(g.Tables), err)
+	}
+}
+
 // FuzzBuild changes bytes of small programs: no panic, and a consistent graph or one of the documented errors.
 func FuzzBuild(f *testing.F) {
 	for _, src := range []string{"hand.s", "except.cc"} {

@@ -38,10 +38,10 @@ type value struct {
 const (
 	sliceSteps  = 1 << 18 // instructions looked at
 	sliceDepth  = 40      // definitions upon definitions
-	sliceValues = 32      // values of one register
-	slicePlaces = 1 << 12 // places evaluated
+	sliceValues = 24      // values of one register
+	slicePlaces = 1 << 10 // places evaluated
 	sliceLoads  = 1       // loads through registers upon each other: what such a table begins with is no constant
-	sliceMixes  = 6       // definitions behind which other arithmetic is not looked into
+	sliceMixes  = 5       // definitions behind which other arithmetic is not looked into
 )
 
 // slicer answers where values come from, within one function. The scratch space of other passes is here too.
