@@ -114,8 +114,8 @@ type Graph struct {
 	followed   map[CallRef][]int32
 	indirect   bool // a live indirect call site exists
 	firstSite  Edge
-	callers    map[int32][]CallRef
-	indexed    bitset // functions whose callers are all in callers
+	callers    []CallRef // callers of all functions, one function after another
+	callersAt  []int32   // those of function f: callers[callersAt[f]:callersAt[f+1]]; nil until they are asked for
 	stores     map[storeKey][]storeRef
 	resolverOf map[uint64][]int32 // module<<48|resolver address
 	queue      []int32

@@ -297,12 +297,7 @@ func (e *evaluator) callers(f int32, k, depth int, via []CallRef, visit func(cf 
 	if (r.any || before && r.G.indirect) && r.G.taken[f].Kind != NotTaken {
 		e.fail("argument of a function that is called indirectly", via)
 	}
-	callers, ok := r.G.callersOf(f)
-	if !ok {
-		e.fail("argument of a function whose callers are not known", via)
-		return
-	}
-	for _, c := range callers {
+	for _, c := range r.G.callersOf(f) {
 		if !before && !r.hasCall(c) {
 			continue
 		}
@@ -325,84 +320,50 @@ func argument(c *summary.Call, k int) value.Val {
 
 // callersOf returns the live call sites of f that no guess is needed for: direct ones, by symbol, by constant or followed
 // pointer, seen through PLT stubs.
-// The second result is false if they have not been looked for.
-func (g *Graph) callersOf(f int32) ([]CallRef, bool) {
-	if g.callers == nil {
-		g.callers = map[int32][]CallRef{}
+func (g *Graph) callersOf(f int32) []CallRef {
+	if g.callersAt == nil {
 		g.indexCallers()
 	}
-	return g.callers[f], g.indexed.has(f)
+	return g.callers[g.callersAt[f]:g.callersAt[f+1]]
 }
 
-// indexCallers finds the callers of all functions that pass a number on: those with a system call whose number is no
-// constant, and, to a fixed point, those that call one with an argument of their own.
+// indexCallers finds the callers of all functions in one pass over the live calls.
 func (g *Graph) indexCallers() {
-	want := newBitset(g.P.Funcs())
-	for _, m := range g.P.Modules {
+	type pair struct {
+		to int32
+		by CallRef
+	}
+	var pairs []pair
+	at := make([]int32, g.P.Funcs()+2) // at[f+2] counts the callers of f, then at[f+1] is where the next one goes
+	for mi, m := range g.P.Modules {
 		for i := range m.Funcs {
 			fn := &m.Funcs[i]
-			for k := fn.Sys[0]; k < fn.Sys[1]; k++ {
-				known := true
-				m.Each(m.Sys[k].Number, func(_ int32, x value.Expr) { known = known && x.Kind == value.Const })
-				if !known {
-					want.set(int32(m.Base) + int32(i))
-				}
+			f := int32(m.Base) + int32(i)
+			if !g.live.has(f) {
+				continue
 			}
-			// Functions that set variables may be asked for their arguments too.
-			for k := fn.Stores[0]; k < fn.Stores[1]; k++ {
-				s := &m.Stores[k]
-				if s.Addr > 0 && s.Value > 0 && m.Exprs[s.Addr].Kind == value.Addr && m.Exprs[s.Value].Kind == value.Param {
-					want.set(int32(m.Base) + int32(i))
+			for k := fn.Calls[0]; k < fn.Calls[1]; k++ {
+				ref := CallRef{f, k}
+				note := func(t int32) {
+					pairs = append(pairs, pair{t, ref})
+					at[t+2]++
+				}
+				g.callTargets(mi, m, &m.Calls[k], note)
+				for _, t := range g.followed[ref] {
+					note(t)
 				}
 			}
 		}
 	}
-	done := slices.Clone(want)
-	g.indexed = newBitset(g.P.Funcs())
-	for range maxDepth + 1 {
-		for w := range want {
-			g.indexed[w] |= want[w]
-		}
-		next := newBitset(g.P.Funcs())
-		grown := false
-		for mi, m := range g.P.Modules {
-			for i := range m.Funcs {
-				fn := &m.Funcs[i]
-				f := int32(m.Base) + int32(i)
-				if !g.live.has(f) || fn.Calls[0] == fn.Calls[1] {
-					continue
-				}
-				for k := fn.Calls[0]; k < fn.Calls[1]; k++ {
-					c := &m.Calls[k]
-					note := func(t int32) {
-						if !want.has(t) {
-							return
-						}
-						g.callers[t] = append(g.callers[t], CallRef{f, uint32(k)})
-						passes := false
-						for a := 0; a < 8 && !passes; a++ {
-							m.Each(argument(c, a), func(_ int32, x value.Expr) { passes = passes || x.Kind == value.Param || x.Kind == value.Load })
-						}
-						for a := fn.Frame[0]; a < fn.Frame[1] && !passes; a++ {
-							m.Each(m.Frame[a].Value, func(_ int32, x value.Expr) { passes = passes || x.Kind == value.Param || x.Kind == value.Load })
-						}
-						if passes && done.set(f) {
-							next.set(f)
-							grown = true
-						}
-					}
-					g.callTargets(mi, m, c, note)
-					for _, t := range g.followed[CallRef{f, k}] {
-						note(t)
-					}
-				}
-			}
-		}
-		if !grown {
-			return
-		}
-		want = next
+	for f := 2; f < len(at); f++ {
+		at[f] += at[f-1]
 	}
+	g.callers = make([]CallRef, len(pairs))
+	for _, p := range pairs {
+		g.callers[at[p.to+1]] = p.by
+		at[p.to+1]++
+	}
+	g.callersAt = at[:len(at)-1]
 }
 
 // callTargets calls visit for the functions that a call reaches without a guess, through PLT stubs.
