@@ -271,6 +271,11 @@ func (w *worker) call(b *cfg.Block, block uint32, in *decode.Inst, s *value.Stat
 		}
 		c.Value = w.val(v)
 	}
+	if b.Term == cfg.TermFall || b.Term == cfg.TermSyscall {
+		// Control runs on into another function: s is what was before the last instruction. The arguments stay unknown.
+		w.out.calls = append(w.out.calls, c)
+		return
+	}
 	for k := range c.Args {
 		c.Args[k] = w.val(s.Reg[value.ArgReg(k)])
 	}
