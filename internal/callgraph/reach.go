@@ -23,6 +23,7 @@ type Reach struct {
 	whole  bitset // functions of which everything can run
 	parent []Edge
 	order  []int32 // functions in the order in which they were reached
+	at     []int32 // where in order a function was reached wholly, if it was; its parent was before. Filled by Path
 	partly map[int32]bitset
 	// starts of partly reached functions, by function: index into Starts, for explanations
 	startOf map[int32]int
@@ -180,17 +181,18 @@ func (g *Graph) WalkSignals(starts []Start) *Reach {
 
 // Path returns the edges from a start to function f, in that order. It is empty for a start.
 func (r *Reach) Path(f int32) []Edge {
-	// Where in the walk a function was reached wholly; its parent was reached before it.
-	at := make(map[int32]int, len(r.order))
-	for i, x := range r.order {
-		at[x] = i
+	if r.at == nil {
+		r.at = make([]int32, r.G.P.Funcs())
+		for i, x := range r.order {
+			r.at[x] = int32(i)
+		}
 	}
 	var rev []Edge
 	for r.whole.has(f) && r.parent[f].From >= 0 {
 		e := r.parent[f]
 		rev = append(rev, e)
 		// A start of which only a part was reached when it led to f: here the path begins.
-		if _, ok := r.partly[e.From]; ok && (!r.whole.has(e.From) || at[e.From] > at[f]) {
+		if _, ok := r.partly[e.From]; ok && (!r.whole.has(e.From) || r.at[e.From] > r.at[f]) {
 			break
 		}
 		f = e.From
