@@ -24,6 +24,7 @@ type Finder struct {
 	loops   map[int32][]cfg.Loop
 	forks   map[int32]bool
 	setjmps map[int32][]uint32
+	pads    []callgraph.Start // see resumed
 }
 
 // NewFinder returns a finder for the program of a graph.

@@ -225,7 +225,8 @@ func (f *Finder) topLoop(t *observe.Thread, s *observe.Stack) (Kind, bool) {
 // cut splits the frames below the kind's loop where they can no longer be returned to: behind the first function that
 // does not return from where it goes on.
 func (f *Finder) cut(k *Kind, frames []observe.Frame) (below, rest []observe.Frame, bottom bool) {
-	// resumable: the last frame that can be entered other than by a return.
+	// resumable: the last frame that can be entered other than by a return. libc's start functions, which call setjmp for
+	// the sake of pthread_exit and never return from there, do not count: Serving includes them.
 	resumable := -1
 	for i := range frames {
 		p := f.at(&frames[i], false)
@@ -234,7 +235,7 @@ func (f *Finder) cut(k *Kind, frames []observe.Frame) (below, rest []observe.Fra
 			continue
 		}
 		_, x := f.fn(p.fn)
-		if x.Flags&(summary.HasPads|summary.Incomplete) != 0 || len(f.setjmpSites(p.fn)) > 0 || frames[i].Signal {
+		if x.Flags&(summary.HasPads|summary.Incomplete) != 0 && !f.ends(p.fn) || len(f.setjmpSites(p.fn)) > 0 && !f.ends(p.fn) || frames[i].Signal {
 			resumable = i
 		}
 	}

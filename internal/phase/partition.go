@@ -114,7 +114,39 @@ func (f *Finder) Serving(k *Kind) []callgraph.Start {
 			starts = append(starts, s)
 		}
 	}
+	if !k.Bottom {
+		starts = append(starts, f.resumed()...)
+	}
 	return starts
+}
+
+// resumed returns where libc's functions go on by a second return of setjmp and never return from there: its start
+// functions, below whatever a kind's stack says.
+func (f *Finder) resumed() []callgraph.Start {
+	if f.pads != nil {
+		return f.pads
+	}
+	f.pads = []callgraph.Start{}
+	for mi, m := range f.p.Modules {
+		if !f.g.System(mi) {
+			continue
+		}
+		for i := range m.Funcs {
+			if fn := int32(m.Base) + int32(i); f.g.Live(fn) && f.ends(fn) {
+				f.pads = append(f.pads, callgraph.Start{Func: fn, Blocks: f.reachable(fn), Why: "pthread_exit", Site: m.Funcs[i].Entry})
+			}
+		}
+	}
+	return f.pads
+}
+
+// ends reports whether fn is a function of libc that calls setjmp and never returns after a second return of it.
+func (f *Finder) ends(fn int32) bool {
+	mi, i := f.p.Where(int(fn))
+	if f.g == nil || !f.g.System(mi) || f.p.Modules[mi].Funcs[i].Flags&(summary.Stub|summary.Incomplete) != 0 {
+		return false
+	}
+	return len(f.setjmpSites(fn)) > 0 && !f.returns(fn, f.reachable(fn))
 }
 
 // Init returns where the kind's life starts. entry is the program's own start.

@@ -83,6 +83,7 @@ func assumptions(g *callgraph.Graph) []string {
 		"code is not changed at run time, and none is made at run time",
 		"pointers to code are not computed otherwise than by relocations, address-making instructions, tables of the compiler and names looked up",
 		"data objects end where their symbols or sections say; a pointer is moved at most 128 bytes outside of its object",
+		"below a function that never returns, a thread has no frame that longjmp or an exception returns to, but for those seen and libc's own",
 		"numbers of system calls that pass through a variable are those that code is seen to store in it",
 	}
 	a = append(a, g.P.Assumptions()...)
