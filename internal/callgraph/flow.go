@@ -387,12 +387,54 @@ func (w *flow) pass(h int32, a int, t token) {
 	if t.fn < 0 && w.opaque(h, a) {
 		return
 	}
+	if t.fn >= 0 && a == 0 {
+		if sites := w.callsMain(h); len(sites) > 0 {
+			for _, c := range sites {
+				w.attach(c, t.fn)
+			}
+			return
+		}
+	}
 	key := paramKey{h, uint8(a)}
 	l, grown := w.add(w.in[key], t)
 	if grown {
 		w.in[key] = l
 		w.push(h)
 	}
+}
+
+// callsMain returns the sites at which main is called if h is libc's __libc_start_main, which keeps the pointer in a frame
+// whose address it passes on, to setjmp alone, where we would lose sight of it. It calls main itself or through a function
+// that it hands main to, and nowhere else (csu/libc-start.c and sysdeps/nptl/libc_start_call_main.h of glibc).
+func (w *flow) callsMain(h int32) []CallRef {
+	m, fn := w.g.fn(h)
+	if fn.Name.Len == 0 || !w.g.mods[m.Index].libc || m.String(fn.Name) != "__libc_start_main" {
+		return nil
+	}
+	var out []CallRef
+	unknown := func(f int32) {
+		_, x := w.g.fn(f)
+		for k := x.Calls[0]; k < x.Calls[1]; k++ {
+			if c := &m.Calls[k]; c.Kind == summary.Indirect && c.Value == 0 {
+				out = append(out, CallRef{f, k})
+			}
+		}
+	}
+	for k := fn.Calls[0]; k < fn.Calls[1]; k++ {
+		c := &m.Calls[k]
+		if c.Kind != summary.Direct || c.Args[0] <= 0 {
+			continue
+		}
+		if x := m.Exprs[c.Args[0]]; x.Kind == value.Param && x.A == 0 && !x.Any {
+			if t := w.g.P.Func(m.Index, c.Target); t >= 0 {
+				unknown(int32(t))
+			}
+		}
+	}
+	if len(out) == 0 {
+		unknown(h)
+	}
+	return out
 }
 
 func (w *flow) attach(c CallRef, f int32) {

@@ -121,6 +121,9 @@ func (g *Graph) IndirectSites(visit func(Site) error) error {
 						s.Targets, s.Rule = l, "constant pointers"
 					} else {
 						s.Targets, s.Rule = taken, "level "+g.Level.String()+": address-taken functions"
+						if l := g.followed[CallRef{f, k}]; len(l) > 0 {
+							s.Targets, s.Rule = append(append([]int32(nil), l...), taken...), s.Rule+", and pointers followed here"
+						}
 					}
 				case c.Value != 0: // a call through a pointer that is one constant
 					if t := g.P.Func(mi, c.Target); t >= 0 {
