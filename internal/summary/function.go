@@ -2,6 +2,7 @@ package summary
 
 import (
 	"slices"
+	"sort"
 
 	"syspart/internal/cfg"
 	"syspart/internal/decode"
@@ -133,7 +134,7 @@ func (w *worker) function(f *cfg.Func) {
 	}
 	fn.Blocks = [2]uint32{b0, uint32(len(o.blocks))}
 	fn.Start = b0 + uint32(f.Start)
-	if f.Stub {
+	if f.Stub && w.bound(f.Slot) {
 		fn.Flags |= Stub
 		if p, ok := w.mod.PtrAt(f.Slot); ok {
 			fn.Sym = p.Sym
@@ -151,6 +152,24 @@ func (w *worker) function(f *cfg.Func) {
 	fn.Losts = [2]uint32{l0, uint32(len(o.losts))}
 	fn.Exprs = [2]uint32{e0, uint32(len(o.exprs))}
 	o.funcs = append(o.funcs, fn)
+}
+
+// bound reports whether a slot is one that the loader binds and nobody else writes: in the GOT or in RELRO. A function that
+// jumps through another variable is as good a call as any.
+func (w *worker) bound(slot uint64) bool {
+	if w.mod.Relro.Contains(slot) || !w.file.Write(slot) {
+		return true
+	}
+	r := w.file.Dyn.Relocs
+	i := sort.Search(len(r), func(i int) bool { return r[i].Off >= slot })
+	if i == len(r) || r[i].Off != slot {
+		return false
+	}
+	switch r[i].Type {
+	case relocGlobDat, relocJumpSlot, relocIRel:
+		return true
+	}
+	return false
 }
 
 // facts interprets f and records what the link needs. It returns the parameters that f loses sight of.
