@@ -45,7 +45,7 @@ generate:
 generate-check:
 	@before=$$(git ls-files -z | xargs -0 sha256sum 2>/dev/null); $(GO) generate $(PKGS); \
 	after=$$(git ls-files -z | xargs -0 sha256sum 2>/dev/null); \
-	[ "$$before" = "$$after" ] || { echo "go generate changes:"; printf '%s\n%s\n' "$$before" "$$after" | sort | uniq -u | awk '{print $$2}' | sort -u; exit 1; }
+	[ "$$before" = "$$after" ] || { echo "not up to date; run make generate and commit:"; printf '%s\n%s\n' "$$before" "$$after" | sort | uniq -u | awk '{print $$2}' | sort -u; exit 1; }
 
 deps:
 	@bash eval/deps.sh

@@ -4,4 +4,4 @@ package summary
 
 // Version is the analyser's version: a hash of the sources of the packages decode, image, cfg, value and summary. It is
 // part of every cache key and of the encoding, so that no summary outlives the code that made it.
-const Version = "51e0324a4b9d24a2"
+const Version = "0e8b73085fb7754c"
