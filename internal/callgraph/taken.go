@@ -187,7 +187,8 @@ func (g *Graph) roots(mi int) {
 	}
 	if (mi == 0 || mi == p.Interp) && m.Entry != 0 {
 		start(m.Entry)
-		if f := p.Func(mi, m.Entry); f >= 0 { // the loader jumps to the program's entry, the kernel to the loader's
+		// The loader jumps to the program's entry, the kernel to the loader's.
+		if f := p.Func(mi, m.Entry); f >= 0 && !g.entered(mi, int32(f)) {
 			g.take(int32(f), Evidence{Module: int32(mi), Func: -1, Place: m.Entry, Kind: TakenStart})
 		}
 	}
@@ -224,6 +225,32 @@ func (g *Graph) roots(mi int) {
 	if g.Level >= LevelB && m.TLS.End > m.TLS.Start {
 		g.markRange(mi, m.TLS.Start, m.TLS.End, -1)
 	}
+}
+
+// entered reports whether it is known who jumps to f, the entry of module mi: nobody but the kernel, or the loader at a
+// place that is then among the followed ones (_dl_start_user in sysdeps/x86_64/dl-machine.h of glibc, the jump at the end
+// of the loader's own entry). Below level c pointers are not followed.
+func (g *Graph) entered(mi int, f int32) bool {
+	if mi != 0 || g.P.Interp < 0 {
+		return true
+	}
+	if g.followed == nil {
+		return false
+	}
+	loader := g.P.Modules[g.P.Interp]
+	i := loader.At(loader.Entry)
+	if i < 0 {
+		return false
+	}
+	fn, known := &loader.Funcs[i], false
+	for k := fn.Calls[0]; k < fn.Calls[1]; k++ {
+		if c := &loader.Calls[k]; c.Kind == summary.Indirect && c.Tail {
+			ref := CallRef{int32(loader.Base) + int32(i), k}
+			g.followed[ref] = append(g.followed[ref], f)
+			known = true
+		}
+	}
+	return known
 }
 
 // takeAll is level a: every pointer counts.
@@ -336,6 +363,9 @@ func (g *Graph) visitLive(f int32) {
 		return
 	}
 	for _, t := range m.Takes[fn.Takes[0]:fn.Takes[1]] {
+		if mi == g.P.Interp && t.Target == m.Entry {
+			continue // compared with the program's entry, to see whether the loader is run as a command (elf/rtld.c)
+		}
 		if x := g.P.Func(mi, t.Target); x >= 0 {
 			g.take(int32(x), Evidence{Module: int32(mi), Func: f, Place: t.Site, Kind: TakenCode})
 		}
@@ -377,13 +407,17 @@ func (g *Graph) anyTaken(e Edge) {
 }
 
 // lazy calls visit for the functions by which the loader binds a PLT slot on its first use (_dl_runtime_resolve): it is
-// the loader itself that takes their addresses.
+// the loader itself that takes their addresses. Its own entry, which it only compares with the program's, is none of them,
+// nor is any function all of whose pointers are followed.
 func (g *Graph) lazy(e Edge, visit func(Edge)) {
 	m := g.P.Modules[g.P.Interp]
 	for k := range m.Takes {
-		if x := g.P.Func(g.P.Interp, m.Takes[k].Target); x >= 0 {
-			visit(Edge{Site: e.Site, From: e.From, To: int32(x), Kind: LazyBinding})
+		va := m.Takes[k].Target
+		x := g.P.Func(g.P.Interp, va)
+		if x < 0 || va == m.Entry || g.contained != nil && g.contained.has(int32(x)) {
+			continue
 		}
+		visit(Edge{Site: e.Site, From: e.From, To: int32(x), Kind: LazyBinding})
 	}
 }
 
