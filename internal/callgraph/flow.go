@@ -149,11 +149,11 @@ func (w *flow) contents(mi int, r image.Range, visit func(token)) {
 		}
 		switch q.Kind {
 		case summary.PtrRelative, summary.PtrWord:
-			w.address(mi, q.Target, visit)
+			w.address(mi, q.Target, false, visit)
 		case summary.PtrSym:
 			if q.Sym != 0 {
 				for _, t := range g.P.Lookup(mi, q.Sym) {
-					w.address(t.Module, t.Value+uint64(q.Addend), visit)
+					w.address(t.Module, t.Value+uint64(q.Addend), false, visit)
 				}
 			}
 		}
@@ -161,10 +161,10 @@ func (w *flow) contents(mi int, r image.Range, visit func(token)) {
 }
 
 // address calls visit for the regions that an address may be meant for, as Graph.address does.
-func (w *flow) address(mi int, va uint64, visit func(token)) {
+func (w *flow) address(mi int, va uint64, code bool, visit func(token)) {
 	st := &w.g.mods[mi]
 	in := st.region(va)
-	st.near(va, func(r int) {
+	st.near(va, code, func(r int) {
 		t := token{fn: -1, mod: int32(mi), region: int32(r)}
 		if r == in {
 			t.addr = va
@@ -215,7 +215,7 @@ func (w *flow) function(f int32) {
 			}
 		}
 		for k := fn.Refs[0]; k < fn.Refs[1]; k++ {
-			w.address(mi, m.Refs[k].Addr, w.escape)
+			w.address(mi, m.Refs[k].Addr, true, w.escape)
 		}
 		for k := uint8(0); k < 8; k++ {
 			for _, t := range w.in[paramKey{f, k}] {
@@ -249,7 +249,7 @@ func (w *flow) function(f int32) {
 			if c := g.P.Func(mi, va); c >= 0 && m.Exec(va) {
 				put(token{fn: int32(c)})
 			} else if !tm {
-				w.address(mi, va, func(t token) {
+				w.address(mi, va, true, func(t token) {
 					if x.Any {
 						t.addr = 0
 					}
@@ -265,7 +265,7 @@ func (w *flow) function(f int32) {
 				} else if c := g.P.Func(t.Module, t.Value); c >= 0 {
 					put(token{fn: int32(c)})
 				} else {
-					w.address(t.Module, t.Value+uint64(x.Off), put)
+					w.address(t.Module, t.Value+uint64(x.Off), true, put)
 				}
 			}
 		case value.Load:

@@ -311,7 +311,7 @@ func (g *Graph) exported(mi int) {
 			if f := g.P.Func(mi, s.Value); f >= 0 {
 				g.take(int32(f), Evidence{Module: int32(mi), Func: -1, Place: s.Value, Kind: TakenAnyName})
 			} else if !s.TLS && !s.Abs && g.Level >= LevelB {
-				g.address(mi, s.Value, -1)
+				g.address(mi, s.Value, -1, false)
 			}
 		}
 	}
@@ -377,7 +377,7 @@ func (g *Graph) visitLive(f int32) {
 			continue
 		}
 		if r.Size == 0 {
-			g.address(mi, r.Addr, f)
+			g.address(mi, r.Addr, f, true)
 		} else {
 			g.markRange(mi, r.Addr, r.Addr+uint64(r.Size), f)
 		}
@@ -422,17 +422,18 @@ func (g *Graph) lazy(e Edge, visit func(Edge)) {
 }
 
 // address notes that a live function (-1: data) has the address va of module mi: the whole object there, and one close by.
-func (g *Graph) address(mi int, va uint64, by int32) {
+func (g *Graph) address(mi int, va uint64, by int32, code bool) {
 	st := &g.mods[mi]
-	st.near(va, func(r int) { g.markRegion(mi, r, by) })
+	st.near(va, code, func(r int) { g.markRegion(mi, r, by) })
 	if k, ok := st.strs[va]; ok {
 		g.lookup(mi, k, by)
 	}
 }
 
-// near calls visit for the regions that an address may be meant for: the one it lies in, and one close by that it may have
-// been moved out of. An address that code also reads or writes directly is an object's own.
-func (st *modState) near(va uint64, visit func(r int)) {
+// near calls visit for the regions that an address may be meant for: the one it lies in, the one that it is the end of, and,
+// for an address made by code, one close by that it may have been moved out of. An address that code also reads or writes
+// directly is an object's own, and nobody moves an address out of the GOT.
+func (st *modState) near(va uint64, code bool, visit func(r int)) {
 	r := st.region(va)
 	if r < 0 {
 		return
@@ -441,12 +442,21 @@ func (st *modState) near(va uint64, visit func(r int)) {
 	if st.direct[va] {
 		return
 	}
-	if r+1 < len(st.regions) && st.regions[r+1]-va <= nearObject {
+	if code && r+1 < len(st.regions) && st.regions[r+1]-va <= nearObject && !st.got(st.regions[r+1]) {
 		visit(r + 1)
 	}
-	if r > 0 && va-st.regions[r] <= nearObject {
+	if past := va - st.regions[r]; r > 0 && (past == 0 || code && past <= nearObject) && !st.got(st.regions[r-1]) {
 		visit(r - 1)
 	}
+}
+
+func (st *modState) got(va uint64) bool {
+	for _, x := range st.m.Got {
+		if x.Contains(va) {
+			return true
+		}
+	}
+	return false
 }
 
 func (g *Graph) markRegion(mi, r int, by int32) {
@@ -477,12 +487,12 @@ func (g *Graph) markRange(mi int, start, end uint64, by int32) {
 		switch q.Kind {
 		case summary.PtrRelative, summary.PtrWord:
 			if len(fs) == 0 {
-				g.address(mi, q.Target, by)
+				g.address(mi, q.Target, by, false)
 			}
 		case summary.PtrSym:
 			if q.Sym != 0 && len(fs) == 0 {
 				for _, t := range g.P.Lookup(mi, q.Sym) {
-					g.address(t.Module, t.Value+uint64(q.Addend), by)
+					g.address(t.Module, t.Value+uint64(q.Addend), by, false)
 				}
 			}
 		}
@@ -511,7 +521,7 @@ func (g *Graph) lookup(mi, k int, by int32) {
 				g.take(int32(f), Evidence{Module: int32(mi), Func: by, Place: st.m.Strs[k].Addr, Kind: TakenName})
 			}
 		} else if g.Level >= LevelB {
-			g.address(t.Module, t.Value, by)
+			g.address(t.Module, t.Value, by, false)
 		}
 	}
 }

@@ -54,6 +54,9 @@ func Build(f *image.File) (*Module, error) {
 	for _, s := range f.Sections {
 		if s.Flags&2 != 0 && s.End > s.Start { // SHF_ALLOC
 			m.Sections = append(m.Sections, s.Range)
+			if s.Name == ".got" || s.Name == ".got.plt" {
+				m.Got = append(m.Got, s.Range)
+			}
 		}
 	}
 	sort.Slice(m.Sections, func(i, j int) bool { return m.Sections[i].Start < m.Sections[j].Start })

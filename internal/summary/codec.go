@@ -98,7 +98,7 @@ func (m *Module) Encode() []byte {
 	needed, defined, filters, audit := list(d.Needed), list(d.VersionsDefined), list(d.Filters), list(d.Audit)
 	tables := [][]byte{
 		bytesOf([]header{h}), bytesOf([]dynamic{dyn}), bytesOf(syms), bytesOf(d.Relocs), bytesOf(needed), bytesOf(defined), bytesOf(filters), bytesOf(audit),
-		bytesOf(m.Segments), bytesOf(m.Sections),
+		bytesOf(m.Segments), bytesOf(m.Sections), bytesOf(m.Got),
 		bytesOf(m.Funcs), bytesOf(m.Blocks), bytesOf(m.Succs), bytesOf(m.Calls), bytesOf(m.Sys), bytesOf(m.Frame), bytesOf(m.Stores),
 		bytesOf(m.Rets), bytesOf(m.Takes), bytesOf(m.Refs), bytesOf(m.Losts), bytesOf(m.Exprs), bytesOf(m.Runs), bytesOf(m.Sets), bytesOf(m.Ptrs),
 		bytesOf(m.Always), bytesOf(m.Objs), bytesOf(m.Strs), text,
@@ -159,6 +159,7 @@ func Decode(b []byte) (*Module, error) {
 	table(next, &bad, &audit)
 	table(next, &bad, &m.Segments)
 	table(next, &bad, &m.Sections)
+	table(next, &bad, &m.Got)
 	table(next, &bad, &m.Funcs)
 	table(next, &bad, &m.Blocks)
 	table(next, &bad, &m.Succs)
@@ -178,7 +179,7 @@ func Decode(b []byte) (*Module, error) {
 	table(next, &bad, &m.Objs)
 	table(next, &bad, &m.Strs)
 	text := next()
-	if bad || count != 29 || len(h) != 1 || len(dyn) != 1 {
+	if bad || count != 30 || len(h) != 1 || len(dyn) != 1 {
 		return nil, fmt.Errorf("%w: damaged", ErrEncoding)
 	}
 	get := func(n Name) string {

@@ -23,6 +23,7 @@ type Module struct {
 	Dyn      image.Dynamic
 	Segments []image.Segment
 	Sections []image.Range // bounds of allocated sections, if the file has section headers
+	Got      []image.Range // the sections among them that hold the loader's slots
 
 	Funcs  []Func
 	Blocks []Block
