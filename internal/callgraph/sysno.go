@@ -248,7 +248,7 @@ func (e *evaluator) global(f int32, m *link.Module, addr uint64, off, add int64,
 			return
 		}
 	}
-	found := false
+	found, written := false, false
 	for i := range m.Funcs {
 		fn := &m.Funcs[i]
 		gf := int32(m.Base) + int32(i)
@@ -256,10 +256,12 @@ func (e *evaluator) global(f int32, m *link.Module, addr uint64, off, add int64,
 			continue
 		}
 		for k := fn.Refs[0]; k < fn.Refs[1]; k++ {
-			if x := &m.Refs[k]; x.Addr == addr && x.Size != 8 {
+			x := &m.Refs[k]
+			if x.Addr == addr && x.Size != 8 {
 				e.fail(fmt.Sprintf("through a variable at %#x whose address is taken", addr), via)
 				return
 			}
+			written = written || x.Write && x.Addr < addr+8 && addr < x.Addr+uint64(x.Size)
 		}
 		for k := fn.Stores[0]; k < fn.Stores[1]; k++ {
 			s := &m.Stores[k]
@@ -275,9 +277,19 @@ func (e *evaluator) global(f int32, m *link.Module, addr uint64, off, add int64,
 			})
 		}
 	}
-	if !found {
+	if !found && (written || !zero(m, addr)) { // else it stays the null pointer that it is, and the read faults
 		e.fail(fmt.Sprintf("through a variable at %#x that nothing is seen to set", addr), via)
 	}
+}
+
+// zero reports whether the eight bytes at addr are zero when the module is mapped: behind what its file holds.
+func zero(m *link.Module, addr uint64) bool {
+	for i := range m.Segments {
+		if s := &m.Segments[i]; s.Contains(addr) {
+			return addr >= s.Start+s.FileSize && addr+8 <= s.End
+		}
+	}
+	return false
 }
 
 // callers calls visit for every reached call site of f with the value of its argument k (6 and up: passed on the stack).

@@ -138,9 +138,9 @@ func TestExplainFixtures(t *testing.T) {
 			t.Errorf("%s is made at %s, by %s: %+v", call, path.Site, want, path.Steps)
 		}
 	}
-	x, err := Explain(context.Background(), p, "mkdir", opt)
+	x, err := Explain(context.Background(), p, "personality", opt)
 	if err != nil || len(x.Open) != 0 || len(x.Closed) != 1 || !strings.Contains(x.Closed[0], "main") {
-		t.Errorf("mkdir: %+v, %v", x, err)
+		t.Errorf("personality: %+v, %v", x, err)
 	}
 	if x, err := Explain(context.Background(), p, "mknod", opt); err != nil || len(x.Closed) != 1 || strings.Contains(x.Closed[0], "before it") {
 		t.Errorf("mknod: %+v, %v", x, err)
