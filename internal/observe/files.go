@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 
@@ -78,7 +79,15 @@ func (fs *Files) open(pid int, m *proc.Mapping) *code {
 func readVDSO(pid int, m *proc.Mapping) (*image.File, []byte, error) {
 	data := make([]byte, min(m.End-m.Start, maxVDSO))
 	if n, err := proc.Memory(pid).ReadAt(data, int64(m.Start)); n < len(data) {
-		return nil, nil, fmt.Errorf("vDSO: %w", err)
+		// The process has ended. The kernel gives all 64-bit processes the same vDSO, so ours is as good.
+		maps, ourErr := proc.ReadMaps(os.Getpid())
+		i := slices.IndexFunc(maps, func(x proc.Mapping) bool { return x.Path == vdsoPath && x.End-x.Start == m.End-m.Start })
+		if ourErr != nil || i < 0 {
+			return nil, nil, fmt.Errorf("vDSO: %w", err)
+		}
+		if n, err := proc.Memory(os.Getpid()).ReadAt(data, int64(maps[i].Start)); n < len(data) {
+			return nil, nil, fmt.Errorf("vDSO: %w", err)
+		}
 	}
 	f, err := image.Parse(vdsoPath, data)
 	return f, data, err
