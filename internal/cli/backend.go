@@ -64,10 +64,10 @@ func follow(ctx context.Context, w watch) (*observe.Observation, error) {
 
 // runCommand starts a command and installs filters as its threads enter their loops.
 func runCommand(ctx context.Context, argv []string, plan *enforce.Plan, report func(attach.Thread)) (int, error) {
-	return attach.Run(ctx, argv, nil, plan, attach.Options{Report: report})
+	return attach.Run(ctx, argv, nil, plan, attach.Options{Report: report, AnonymousCode: true})
 }
 
 // attachTo installs filters in a running server.
 func attachTo(ctx context.Context, pid int, plan *enforce.Plan, report func(attach.Thread)) (*attach.Result, error) {
-	return attach.Attach(ctx, pid, plan, attach.Options{Report: report})
+	return attach.Attach(ctx, pid, plan, attach.Options{Report: report, AnonymousCode: true})
 }
