@@ -1,6 +1,7 @@
 package callgraph
 
 import (
+	"slices"
 	"sort"
 
 	"syspart/internal/image"
@@ -209,8 +210,9 @@ func (w *flow) function(f int32) {
 	blind := fn.Flags&summary.Incomplete != 0 || m.Kind == image.KindExec
 	// Whatever an unknown piece of code has is lost, whether or not an expression says so.
 	if blind {
+		main := w.startsMain(mi, fn, f)
 		for _, t := range m.Takes[fn.Takes[0]:fn.Takes[1]] {
-			if x := g.P.Func(mi, t.Target); x >= 0 {
+			if x := g.P.Func(mi, t.Target); x >= 0 && int32(x) != main {
 				w.escape(token{fn: int32(x)})
 			}
 		}
@@ -388,7 +390,7 @@ func (w *flow) pass(h int32, a int, t token) {
 		return
 	}
 	if t.fn >= 0 && a == 0 {
-		if sites := w.callsMain(h); len(sites) > 0 {
+		if sites := w.callsMain(h, false); len(sites) > 0 {
 			for _, c := range sites {
 				w.attach(c, t.fn)
 			}
@@ -406,9 +408,11 @@ func (w *flow) pass(h int32, a int, t token) {
 // callsMain returns the sites at which main is called if h is libc's __libc_start_main, which keeps the pointer in a frame
 // whose address it passes on, to setjmp alone, where we would lose sight of it. It calls main itself or through a function
 // that it hands main to, and nowhere else (csu/libc-start.c and sysdeps/nptl/libc_start_call_main.h of glibc).
-func (w *flow) callsMain(h int32) []CallRef {
+//
+// In a static program, where functions may have lost their names, it is the function that the entry calls (entered).
+func (w *flow) callsMain(h int32, entered bool) []CallRef {
 	m, fn := w.g.fn(h)
-	if fn.Name.Len == 0 || !w.g.mods[m.Index].libc || m.String(fn.Name) != "__libc_start_main" {
+	if !entered && (fn.Name.Len == 0 || !w.g.mods[m.Index].libc || m.String(fn.Name) != "__libc_start_main") {
 		return nil
 	}
 	var out []CallRef
@@ -420,21 +424,62 @@ func (w *flow) callsMain(h int32) []CallRef {
 			}
 		}
 	}
+	handed := []int32{}
+	certain := false // main is seen to be handed on
 	for k := fn.Calls[0]; k < fn.Calls[1]; k++ {
 		c := &m.Calls[k]
-		if c.Kind != summary.Direct || c.Args[0] <= 0 {
+		t := int32(w.g.P.Func(m.Index, c.Target))
+		if c.Kind != summary.Direct || t < 0 || c.Args[0] < 0 {
 			continue
 		}
-		if x := m.Exprs[c.Args[0]]; x.Kind == value.Param && x.A == 0 && !x.Any {
-			if t := w.g.P.Func(m.Index, c.Target); t >= 0 {
-				unknown(int32(t))
-			}
+		x := m.Exprs[c.Args[0]]
+		switch is := c.Args[0] > 0 && x.Kind == value.Param && x.A == 0 && !x.Any; {
+		case is && !certain:
+			handed, certain = []int32{t}, true
+		case is || c.Args[0] == 0 && !certain:
+			handed = append(handed, t)
 		}
 	}
-	if len(out) == 0 {
+	if !certain {
+		handed = append(handed, h)
+	}
+	slices.Sort(handed)
+	for _, f := range slices.Compact(handed) {
+		unknown(f)
+	}
+	if certain && len(out) == 0 {
 		unknown(h)
 	}
 	return out
+}
+
+// startsMain returns the main function if f is the entry of a fixed-address program, whose only call hands main to
+// __libc_start_main (sysdeps/x86_64/start.S of glibc), and notes where it is called; else -1.
+func (w *flow) startsMain(mi int, fn *summary.Func, f int32) int32 {
+	m := w.g.P.Modules[mi]
+	if mi != 0 || fn.Entry != m.Entry || fn.Flags&summary.Incomplete != 0 || fn.Calls[1]-fn.Calls[0] != 1 || m.Calls[fn.Calls[0]].Args[0] <= 0 {
+		return -1
+	}
+	c := &m.Calls[fn.Calls[0]]
+	x := m.Exprs[c.Args[0]]
+	if x.Kind != value.Addr && x.Kind != value.Const || x.Any {
+		return -1
+	}
+	main := int32(w.g.P.Func(mi, uint64(x.Off)))
+	known := w.callees(mi, m, c, f, fn.Calls[0])
+	if main < 0 || !known.ok {
+		return -1
+	}
+	for _, h := range known.list {
+		sites := w.callsMain(h, w.g.P.Interp < 0 && c.Kind == summary.Direct)
+		if len(sites) == 0 {
+			return -1
+		}
+		for _, c := range sites {
+			w.attach(c, main)
+		}
+	}
+	return main
 }
 
 func (w *flow) attach(c CallRef, f int32) {

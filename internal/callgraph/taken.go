@@ -363,8 +363,8 @@ func (g *Graph) visitLive(f int32) {
 		return
 	}
 	for _, t := range m.Takes[fn.Takes[0]:fn.Takes[1]] {
-		if mi == g.P.Interp && t.Target == m.Entry {
-			continue // compared with the program's entry, to see whether the loader is run as a command (elf/rtld.c)
+		if (mi == g.P.Interp || mi == 0) && t.Target == m.Entry && g.Level >= LevelC {
+			continue // compared, to see whether the loader is run as a command (elf/rtld.c), or a bound for profiling
 		}
 		if x := g.P.Func(mi, t.Target); x >= 0 {
 			g.take(int32(x), Evidence{Module: int32(mi), Func: f, Place: t.Site, Kind: TakenCode})
@@ -479,6 +479,9 @@ func (g *Graph) markRange(mi int, start, end uint64, by int32) {
 		switch q.Kind {
 		case summary.PtrPLT, summary.PtrTLS, summary.PtrCopy:
 			continue
+		}
+		if q.Kind == summary.PtrWord && mi == 0 && q.Target == m.Entry && g.Level >= LevelC {
+			continue // the ELF header's e_entry
 		}
 		fs := g.pointees(mi, q)
 		for _, f := range fs {

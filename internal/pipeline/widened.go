@@ -80,7 +80,8 @@ func hexa(v uint64) string { return fmt.Sprintf("%#x", v) }
 func assumptions(g *callgraph.Graph) []string {
 	a := []string{
 		"code follows the System V psABI: callees keep rbx, rbp, r12-r15 and the stack pointer, and do not write their callers' frames except through addresses passed to them",
-		"code is not changed at run time, and none is made at run time",
+		"the entries of the program and of its loader are entered by the kernel and by the loader alone, main by libc's start function alone or by pointers that it did not get",
+		"code is not changed at run time; code made at run time (just-in-time compilers) makes no system calls of its own and calls only address-taken functions",
 		"pointers to code are not computed otherwise than by relocations, address-making instructions, tables of the compiler and names looked up",
 		"data objects end where their symbols or sections say; a pointer is moved at most 128 bytes outside of its object",
 		"below a function that never returns, a thread has no frame that longjmp or an exception returns to, but for those seen and libc's own",
