@@ -32,19 +32,7 @@ func (g *Graph) lookups(mi int, m *link.Module, fn *summary.Func) {
 
 // callee is the name of the symbol that a call goes to, without leading underscores; "" if it goes to none.
 func (g *Graph) callee(m *link.Module, c *summary.Call) string {
-	sym := uint32(0)
-	switch c.Kind {
-	case summary.BySym:
-		sym = c.Sym
-	case summary.Direct:
-		if i := m.At(c.Target); i >= 0 && m.Funcs[i].Flags&summary.Stub != 0 {
-			sym = m.Funcs[i].Sym
-		}
-	}
-	if sym == 0 {
-		return ""
-	}
-	return strings.TrimLeft(m.Dyn.Symbols[sym].Name, "_")
+	return strings.TrimLeft(m.SymbolOf(c), "_")
 }
 
 // isNull reports whether a value can be seen to be 0, or RTLD_NEXT (-1).

@@ -510,8 +510,8 @@ func (g *Graph) lookup(mi, k int, by int32) {
 	}
 	name := st.m.String(st.m.Strs[k].Text)
 	for _, t := range g.P.LookupName(name, "", link.ScopeAny) {
-		if st.libc && t.Module == mi {
-			continue // libc and the loader look up in other modules
+		if st.libc && t.Module == mi && !g.P.Musl && mi != 0 {
+			continue // glibc and its loader look up in other modules
 		}
 		if t.IFunc {
 			for _, f := range g.resolved(t.Module, t.Value) {

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"os"
+	"sync"
 	"sync/atomic"
 
 	"syspart/internal/callgraph"
@@ -41,6 +42,7 @@ type loader struct {
 	opt   *Options
 	cache *store.Store // nil: none
 	done  atomic.Int32
+	memo  sync.Map // path to *summary.Module: a program is linked again when more modules are found
 }
 
 func newLoader(opt *Options) *loader {
@@ -63,20 +65,39 @@ func (l *loader) close() {
 // summarize returns the summary of a file or, if data is not nil, of an image in memory.
 func (l *loader) summarize(path string, data []byte) (*summary.Module, error) {
 	if data == nil {
-		fi, err := os.Stat(path)
-		if err != nil {
-			return nil, err
+		if m, ok := l.memo.Load(path); ok {
+			return m.(*summary.Module), nil
 		}
-		if !fi.Mode().IsRegular() {
-			return nil, fmt.Errorf("%s: not a regular file: %w", path, image.ErrNotELF)
+		m, err := l.read(path)
+		if err == nil {
+			l.memo.Store(path, m)
 		}
-		if fi.Size() > maxFile {
-			return nil, fmt.Errorf("%s: larger than %d bytes: %w", path, maxFile, image.ErrFormat)
-		}
-		if data, err = os.ReadFile(path); err != nil {
-			return nil, err
-		}
+		return m, err
 	}
+	return l.analyse(path, data)
+}
+
+// read returns the summary of a file.
+func (l *loader) read(path string) (*summary.Module, error) {
+	fi, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !fi.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: not a regular file: %w", path, image.ErrNotELF)
+	}
+	if fi.Size() > maxFile {
+		return nil, fmt.Errorf("%s: larger than %d bytes: %w", path, maxFile, image.ErrFormat)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return l.analyse(path, data)
+}
+
+// analyse returns the summary of an image, from the cache if it is there.
+func (l *loader) analyse(path string, data []byte) (*summary.Module, error) {
 	sum := sha256.Sum256(data)
 	key := store.Key("summary", summary.Version, hex.EncodeToString(sum[:]))
 	if l.cache != nil {
@@ -103,12 +124,23 @@ func (l *loader) summarize(path string, data []byte) (*summary.Module, error) {
 	return m, nil
 }
 
-// load links the program of a binary with modules loaded later.
+// load links the program of a binary with modules loaded later: those asked for, and those that its code and its
+// system's configuration name.
 func (l *loader) load(ctx context.Context, binary string, extra []link.Extra) (*link.Program, error) {
 	for _, m := range l.opt.Modules {
 		extra = append(extra, link.Extra{Path: m, Found: profile.FoundGiven})
 	}
-	return link.Load(ctx, binary, link.Options{Root: l.opt.Root, Modules: extra, Summarize: l.summarize})
+	for {
+		p, err := link.Load(ctx, binary, link.Options{Root: l.opt.Root, Modules: extra, Summarize: l.summarize})
+		if err != nil {
+			return nil, err
+		}
+		more := l.later(p, extra)
+		if len(more) == 0 {
+			return p, nil
+		}
+		extra = append(extra, more...)
+	}
 }
 
 // graph loads a binary and builds its call graph.

@@ -1,0 +1,137 @@
+package pipeline
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"syspart/internal/link"
+	"syspart/internal/value"
+	"syspart/profile"
+)
+
+// later returns the modules, beyond those already asked for, that a program's code and its system's configuration say are
+// loaded at run time: constant arguments of dlopen, the services of the name service switch, and libgcc_s, which libc
+// loads to unwind. Whether the code that loads them is live is not asked: they are there to be found if it is.
+func (l *loader) later(p *link.Program, have []link.Extra) []link.Extra {
+	var out []link.Extra
+	add := func(path string, local bool) {
+		same := func(e link.Extra) bool { return e.Path == path }
+		if path == "" || slices.ContainsFunc(have, same) || slices.ContainsFunc(out, same) {
+			return
+		}
+		out = append(out, link.Extra{Path: path, Found: profile.FoundStatic, Local: local, Optional: true})
+	}
+	databases := map[string]bool{}
+	unwinds := false
+	for mi, m := range p.Modules {
+		if libc := len(m.Dyn.Needed) == 0; libc || mi == p.VDSO || m.Dyn.Soname == "libc.so.6" {
+			continue
+		}
+		for i := range m.Dyn.Symbols {
+			if s := &m.Dyn.Symbols[i]; s.Undefined {
+				for _, db := range nameService(s.Name) {
+					databases[db] = true
+				}
+				unwinds = unwinds || unwinders[s.Name]
+			}
+		}
+		for i := range m.Calls {
+			c := &m.Calls[i]
+			k := 0
+			switch m.SymbolOf(c) {
+			case "dlopen":
+			case "dlmopen":
+				k = 1
+			default:
+				continue
+			}
+			m.Each(c.Args[k], func(_ int32, e value.Expr) {
+				if e.Kind == value.Addr || e.Kind == value.Const {
+					if name, ok := m.StringAt(uint64(e.Off)); ok && !e.Any {
+						add(name, false)
+					}
+				}
+			})
+		}
+	}
+	if p.Interp < 0 || p.Musl {
+		return out
+	}
+	if unwinds {
+		add("libgcc_s.so.1", true)
+	}
+	for _, service := range nsswitch(l.opt.Root, databases) {
+		add("libnss_"+service+".so.2", true)
+	}
+	return out
+}
+
+// unwinders are the functions of libc that load libgcc_s (glibc's misc/unwind-link.c).
+var unwinders = map[string]bool{"pthread_exit": true, "pthread_cancel": true, "thrd_exit": true, "backtrace": true}
+
+// nameService returns the databases of the name service switch that a function of libc asks.
+func nameService(name string) []string {
+	name = strings.TrimPrefix(name, "__")
+	switch name {
+	case "initgroups", "getgrouplist":
+		return []string{"group", "initgroups"}
+	case "getaddrinfo", "getnameinfo":
+		return []string{"hosts", "services"}
+	case "glob", "glob64", "wordexp", "cuserid", "ruserok", "iruserok", "ruserok_af", "iruserok_af", "rcmd", "rcmd_af":
+		return []string{"passwd", "hosts", "services"}
+	case "innetgr", "setnetgrent", "getnetgrent", "getnetgrent_r":
+		return []string{"netgroup"}
+	}
+	for prefix, db := range map[string]string{"getpw": "passwd", "setpwent": "passwd", "getgr": "group", "setgrent": "group", "getsp": "shadow", "setspent": "shadow",
+		"getsg": "gshadow", "gethostby": "hosts", "gethostent": "hosts", "getserv": "services", "getproto": "protocols", "getnet": "networks",
+		"getrpc": "rpc", "getalias": "aliases", "ether_": "ethers", "getpublickey": "publickey"} {
+		if strings.HasPrefix(name, prefix) && name != "getpwent_r_unlocked" {
+			return []string{db}
+		}
+	}
+	return nil
+}
+
+// nsswitch returns the services that /etc/nsswitch.conf names for the databases, without those that are part of libc
+// (files and dns since glibc 2.34). Without the file, glibc's own default applies (nss/nss_database.c).
+func nsswitch(root string, databases map[string]bool) []string {
+	if len(databases) == 0 {
+		return nil
+	}
+	if databases["group"] {
+		databases["initgroups"] = true
+	}
+	text, err := os.ReadFile(filepath.Join("/", root, "etc/nsswitch.conf"))
+	if err != nil {
+		text = []byte("netgroup: nis\n")
+	}
+	var out []string
+	for line := range strings.Lines(string(text)) {
+		line, _, _ = strings.Cut(line, "#")
+		db, services, ok := strings.Cut(line, ":")
+		if !ok || !databases[strings.TrimSpace(db)] {
+			continue
+		}
+		for {
+			a := strings.IndexByte(services, '[') // [NOTFOUND=return]
+			if a < 0 {
+				break
+			}
+			b := strings.IndexByte(services[a:], ']')
+			if b < 0 {
+				services = services[:a]
+				break
+			}
+			services = services[:a] + " " + services[a+b+1:]
+		}
+		for _, s := range strings.Fields(services) {
+			if s != "files" && s != "dns" && !slices.Contains(out, s) && !strings.ContainsRune(s, '/') {
+				out = append(out, s)
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
+}
