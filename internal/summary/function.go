@@ -187,7 +187,7 @@ func (w *worker) facts(f *cfg.Func, b0 uint32) (lostParams uint8) {
 	n := int32(len(o.calls))
 	for bi := range f.Blocks {
 		b := &f.Blocks[bi]
-		if w.a.Reached(int32(bi)) && isCall(b) {
+		if w.a.Reached(int32(bi)) && isCall(f, b) {
 			n++
 			w.calls[b.Last-1] = n
 		}
@@ -196,7 +196,7 @@ func (w *worker) facts(f *cfg.Func, b0 uint32) (lostParams uint8) {
 	w.a.Replay(func(block, idx int32, in *decode.Inst, s *value.State) {
 		b := &f.Blocks[block]
 		if idx == b.Last-1 {
-			if isCall(b) {
+			if isCall(f, b) {
 				w.call(b, b0+uint32(block), in, s)
 			}
 			switch in.Op {
@@ -261,13 +261,20 @@ func cmp(a, b uint64) int {
 	return 0
 }
 
-// isCall reports whether the block ends in a call or leaves the function by a jump.
-func isCall(b *cfg.Block) bool {
-	return b.Term == cfg.TermCall || b.Term == cfg.TermTail || b.Term == cfg.TermIndirect || b.TailTo != 0
+// isCall reports whether the block ends in a call, also one behind which there is no known code, or leaves the function by
+// a jump.
+func isCall(f *cfg.Func, b *cfg.Block) bool {
+	switch b.Term {
+	case cfg.TermCall, cfg.TermTail, cfg.TermIndirect:
+		return true
+	case cfg.TermBad:
+		return b.Last > b.First && f.Insts[b.Last-1].Op == decode.OpCall
+	}
+	return b.TailTo != 0
 }
 
 func (w *worker) call(b *cfg.Block, block uint32, in *decode.Inst, s *value.State) {
-	c := Call{Site: in.Addr, Block: block, NoReturn: b.NoReturn, Tail: b.Term != cfg.TermCall}
+	c := Call{Site: in.Addr, Block: block, NoReturn: b.NoReturn, Tail: in.Op != decode.OpCall}
 	var delta int64 // from the stack pointer to the first stack-passed argument, at this instruction
 	if c.Tail {
 		delta = 8
@@ -275,7 +282,7 @@ func (w *worker) call(b *cfg.Block, block uint32, in *decode.Inst, s *value.Stat
 	switch {
 	case b.TailTo != 0:
 		c.Kind, c.Target = Direct, b.TailTo
-	case in.Flags&decode.Indirect == 0 && b.Term == cfg.TermCall:
+	case in.Flags&decode.Indirect == 0 && in.Op == decode.OpCall:
 		c.Kind, c.Target = Direct, uint64(in.Imm)
 	default:
 		c.Kind = Indirect
