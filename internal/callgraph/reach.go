@@ -23,7 +23,7 @@ type Reach struct {
 	whole  bitset // functions of which everything can run
 	parent []Edge
 	order  []int32 // functions in the order in which they were reached
-	at     []int32 // where in order a function was reached wholly, if it was; its parent was before. Filled by Path
+	first  bitset  // functions that were reached from a start of which only a part had been reached: there a path begins
 	partly map[int32]bitset
 	// starts of partly reached functions, by function: index into Starts, for explanations
 	startOf map[int32]int
@@ -51,11 +51,11 @@ type SysEvidence struct {
 // Walk finds everything reachable from the starts.
 func (g *Graph) Walk(starts []Start) *Reach {
 	n := g.P.Funcs()
-	r := &Reach{G: g, Starts: starts, whole: newBitset(n), parent: make([]Edge, n), partly: map[int32]bitset{}, startOf: map[int32]int{},
+	r := &Reach{G: g, Starts: starts, whole: newBitset(n), parent: make([]Edge, n), first: newBitset(n), partly: map[int32]bitset{}, startOf: map[int32]int{},
 		Sites: map[int]SysEvidence{}}
 	for i, s := range starts {
 		if s.Blocks == nil {
-			r.reach(Edge{Site: s.Site, From: -1, To: s.Func, Kind: Root})
+			r.reach(Edge{Site: s.Site, From: -1, To: s.Func, Kind: Root}, false)
 			if _, ok := r.startOf[s.Func]; !ok {
 				r.startOf[s.Func] = i
 			}
@@ -111,9 +111,12 @@ func (r *Reach) Functions() int {
 	return n
 }
 
-func (r *Reach) reach(e Edge) {
+func (r *Reach) reach(e Edge, first bool) {
 	if r.whole.set(e.To) {
 		r.parent[e.To] = e
+		if first {
+			r.first.set(e.To)
+		}
 		r.order = append(r.order, e.To)
 	}
 }
@@ -129,13 +132,13 @@ func (r *Reach) visit(f int32) {
 	r.G.edges(f, in, func(e Edge) {
 		switch {
 		case e.To >= 0:
-			r.reach(e)
+			r.reach(e, in != nil)
 		case e.Kind == LazyBinding:
-			r.G.lazy(e, r.reach)
+			r.G.lazy(e, func(e Edge) { r.reach(e, in != nil) })
 		case !r.any:
 			r.any, r.anySite = true, e
 			for _, t := range r.G.list {
-				r.reach(Edge{Site: e.Site, From: e.From, To: t, Kind: e.Kind})
+				r.reach(Edge{Site: e.Site, From: e.From, To: t, Kind: e.Kind}, in != nil)
 			}
 		}
 	})
@@ -181,21 +184,13 @@ func (g *Graph) WalkSignals(starts []Start) *Reach {
 
 // Path returns the edges from a start to function f, in that order. It is empty for a start.
 func (r *Reach) Path(f int32) []Edge {
-	if r.at == nil {
-		r.at = make([]int32, r.G.P.Funcs())
-		for i, x := range r.order {
-			r.at[x] = int32(i)
-		}
-	}
 	var rev []Edge
 	for r.whole.has(f) && r.parent[f].From >= 0 {
-		e := r.parent[f]
-		rev = append(rev, e)
-		// A start of which only a part was reached when it led to f: here the path begins.
-		if _, ok := r.partly[e.From]; ok && (!r.whole.has(e.From) || r.at[e.From] > r.at[f]) {
+		rev = append(rev, r.parent[f])
+		if r.first.has(f) {
 			break
 		}
-		f = e.From
+		f = r.parent[f].From // reached wholly before f was
 	}
 	slices.Reverse(rev)
 	return rev

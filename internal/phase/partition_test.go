@@ -2,6 +2,7 @@ package phase
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"syspart/internal/observe"
@@ -197,5 +198,29 @@ func TestUnknownFrame(t *testing.T) {
 	}
 	if known := p.f.Unknown(p.only(mainThread(thread(50, p.chain("wait_event", "flat", "run_flat", "_start"))))); len(known) != 0 {
 		t.Errorf("unknown frames %+v of a known stack", known)
+	}
+}
+
+// TestPaths: paths from a loop end at it, also where its function and its callers are called again from there.
+func TestPaths(t *testing.T) {
+	p := shapes(t)
+	k := p.only(mainThread(thread(50, p.chain("wait_event", "recursive", "mutual", "_start"))))
+	r := p.g.Walk(p.f.Serving(k))
+	for name, want := range map[string]string{
+		"recursive": "recursive recursive", "mutual": "recursive mutual", "tidy": "recursive mutual tidy", "prepare": "recursive recursive prepare", "wait_event": "recursive wait_event",
+	} {
+		path := r.Path(p.fn(name))
+		var got []string
+		for i, e := range path {
+			if i == 0 {
+				got = append(got, p.g.Name(e.From))
+			} else if e.From != path[i-1].To {
+				t.Errorf("%s: step %d begins in %s, not in %s", name, i, p.g.Name(e.From), p.g.Name(path[i-1].To))
+			}
+			got = append(got, p.g.Name(e.To))
+		}
+		if g := strings.Join(got, " "); g != want {
+			t.Errorf("path to %s: %q, want %q", name, g, want)
+		}
 	}
 }

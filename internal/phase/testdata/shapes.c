@@ -215,6 +215,23 @@ long clone3(void);
 KEEP static void routine_a(void) { pool_a(); }
 KEEP static void routine_b(void) { pool_b(); }
 
+// Calls itself out of its loop, and its caller again.
+void mutual(int n);
+KEEP void recursive(int n) {
+	prepare();
+	while (go) {
+		wait_event();
+		if (n)
+			recursive(n - 1);
+		else
+			mutual(n);
+	}
+}
+KEEP void mutual(int n) {
+	recursive(n);
+	tidy();
+}
+
 // No loop.
 KEEP static void waits_once(void) {
 	wait_event();
@@ -235,6 +252,7 @@ KEEP void _start(void) {
 	case 10: master(); break;
 	case 15: master_more(); break;
 	case 16: jumps_over(); break;
+	case 17: mutual(3); break;
 	case 11: both(); break;
 	case 12: waits_once(); break;
 	case 13: start_routine = routine_a; clone3(); break;
