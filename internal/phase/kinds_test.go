@@ -34,10 +34,12 @@ func TestForks(t *testing.T) {
 		loop string
 	}{
 		{"fork seen", child(thread(50, stack), 3, p.ret("spawn", "fork").PC), "child"},
+		{"forked in a loop that it is still in", child(thread(50, p.chain("wait_event", "child", "respawn", "_start")), 2, p.ret("respawn", "fork").PC), "child"},
+		{"the same, fork not seen", child(thread(50, p.chain("wait_event", "child", "respawn", "_start")), 0, 0), "child"},
 		{"fork not seen: the innermost frame that forks", child(thread(50, stack), 0, 0), "child"},
 		{"the parent, by the same stack", mainThread(thread(50, stack)), "master"},
 		{"its own loop in the function that forked it", child(thread(50, beside), 2, p.ret("both", "fork").PC), "both"},
-		{"the same, fork not seen", child(thread(50, beside), 0, 0), "both"},
+		{"its own loop beside, fork not seen", child(thread(50, beside), 0, 0), "both"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p.t = t

@@ -149,3 +149,29 @@ func TestExplainFixtures(t *testing.T) {
 		t.Errorf("a call that there is not: %v", err)
 	}
 }
+
+// TestExplainNumbers: a number that passes through functions is followed to the one that makes the call.
+func TestExplainNumbers(t *testing.T) {
+	bin, _ := testbin.Server(t, "wrapper", "-O2")
+	p := profiled(t, bin, observedServer(t, "wrapper", bin, 1), opt)
+	l := newLoader(&opt)
+	defer l.close()
+	g, err := l.profiled(context.Background(), bin, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for call, want := range map[string]string{"times": "main outer my_syscall", "getpriority": "main stored my_syscall", "getsid": "main syscall"} {
+		x, err := Explain(context.Background(), p, call, opt)
+		if err != nil || len(x.Open) != 1 {
+			t.Fatalf("%s: %+v, %v", call, x, err)
+		}
+		var got []string
+		for _, s := range x.Open[0].Steps {
+			got = append(got, s.Function)
+		}
+		if g := strings.Join(got, " "); g != want {
+			t.Errorf("%s: path %q, want %q", call, g, want)
+		}
+		checkPath(t, g, &x.Open[0])
+	}
+}

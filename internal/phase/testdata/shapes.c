@@ -169,6 +169,16 @@ KEEP static void master_more(void) {
 	}
 	farewell();
 }
+// The fork is in the very loop that the child's frame lies in, for a child that has served goes round in it.
+KEEP static void respawn(void) {
+	prepare();
+	while (go) {
+		work();
+		if (fork() == 0)
+			child();
+	}
+	farewell();
+}
 // A child whose loop is in the function that forked it, beside the loop that forked it.
 KEEP static void both(void) {
 	for (int i = 0; i < 3; i++) {
@@ -253,6 +263,7 @@ KEEP void _start(void) {
 	case 15: master_more(); break;
 	case 16: jumps_over(); break;
 	case 17: mutual(3); break;
+	case 18: respawn(); break;
 	case 11: both(); break;
 	case 12: waits_once(); break;
 	case 13: start_routine = routine_a; clone3(); break;
