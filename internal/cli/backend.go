@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"time"
@@ -64,6 +65,14 @@ func follow(ctx context.Context, w watch) (*observe.Observation, error) {
 
 // runCommand starts a command and installs filters as its threads enter their loops.
 func runCommand(ctx context.Context, argv []string, plan *enforce.Plan, report func(attach.Thread)) (int, error) {
+	if inPlace(plan) {
+		err := become(argv, plan)
+		code := exitLaunch
+		if has := (*exitStatus)(nil); errors.As(err, &has) {
+			code = has.code
+		}
+		return code, err
+	}
 	return attach.Run(ctx, argv, nil, plan, attach.Options{Report: report, AnonymousCode: true})
 }
 

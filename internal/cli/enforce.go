@@ -40,10 +40,12 @@ func (a *app) launch() *cobra.Command {
 		Use:   "run -p PROFILE [flags] -- CMD ARGS...",
 		Short: "Run a server and close what its threads do not need once they serve",
 		Long: `run starts a server and gives each of its threads its filter when it enters its main loop; threads and processes that
-the server starts later get theirs in the same way, as long as run lives.
+the server starts later get theirs in the same way.
 
-run is transparent: standard streams are the server's, signals reach it, its exit status becomes that of run. If the
-server cannot be started the exit status is 125 (syspart's fault), 126 (not executable) or 127 (not found).
+run is transparent. A server that stays in the foreground takes run's place: it has the process id, the parent, the streams,
+the signals and the exit status that it would have without syspart, and an unrelated process watches it until it ends. A
+server that puts itself into the background is a child of run, which passes signals on and exits as it does. If the server
+cannot be started the exit status is 125 (syspart's fault), 126 (not executable) or 127 (not found).
 The profile must fit the program and its libraries.`,
 		Example: `  syspart run -p nginx.json -- nginx -c /tmp/x/nginx.conf
   syspart run -p redis.json --action errno -- redis-server /etc/redis/redis.conf`,
