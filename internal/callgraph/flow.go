@@ -356,7 +356,7 @@ func (w *flow) callees(mi int, m *link.Module, c *summary.Call, f int32, k uint3
 			r.ok = true
 		}
 	}
-	if c.Kind == summary.Direct && w.g.P.Func(mi, c.Target) < 0 {
+	if c.Kind == summary.Direct && m.Callee(c) < 0 {
 		r.ok = false
 	}
 	w.g.callTargets(mi, m, c, func(t int32) {

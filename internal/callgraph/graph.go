@@ -289,7 +289,7 @@ func (g *Graph) resolved(mi int, resolver uint64) []int32 {
 		if depth < 3 {
 			for _, c := range m.Calls[f.Calls[0]:f.Calls[1]] {
 				if c.Kind == summary.Direct {
-					if j := m.At(c.Target); j >= 0 {
+					if j := m.Callee(&c); j >= 0 {
 						visit(j, depth+1)
 					}
 				}
@@ -355,7 +355,7 @@ func (g *Graph) edges(f int32, in func(block uint32) bool, visit func(Edge)) {
 		}
 		switch c.Kind {
 		case summary.Direct:
-			if t := g.P.Func(mi, c.Target); t >= 0 {
+			if t := g.callee1(m, c); t >= 0 {
 				visit(Edge{Site: c.Site, From: f, To: int32(t), Kind: DirectCall})
 			} else {
 				visit(Edge{Site: c.Site, From: f, To: -1, Kind: UnknownCode})
@@ -422,3 +422,11 @@ func (g *Graph) stub(mi int, m *link.Module, fn *summary.Func, f int32, visit fu
 // Edges calls visit for each edge from f. An indirect call that no constant resolves, and code that is not fully known,
 // is an edge to -1.
 func (g *Graph) Edges(f int32, visit func(Edge)) { g.edges(f, nil, visit) }
+
+// callee1 returns the function that a direct call goes to, -1 if it is none that is known.
+func (g *Graph) callee1(m *link.Module, c *summary.Call) int {
+	if i := m.Callee(c); i >= 0 {
+		return int(m.Base) + i
+	}
+	return -1
+}

@@ -16,7 +16,7 @@ import (
 // if it was dlopen(NULL), into the program: what is looked up so counts by the names that the module has as strings
 // (Graph.lookup), and the results list the site as unresolved.
 func (g *Graph) lookups(mi int, m *link.Module, fn *summary.Func) {
-	if g.lookAll {
+	if g.lookAll || !g.mods[mi].dlsym {
 		return
 	}
 	for k := fn.Calls[0]; k < fn.Calls[1]; k++ {

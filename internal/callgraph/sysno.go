@@ -393,7 +393,7 @@ func (g *Graph) callTargets(mi int, m *link.Module, c *summary.Call, visit func(
 	}
 	switch c.Kind {
 	case summary.Direct:
-		if t := g.P.Func(mi, c.Target); t >= 0 {
+		if t := g.callee1(m, c); t >= 0 {
 			through(int32(t))
 		}
 	case summary.BySym:

@@ -29,8 +29,11 @@ func (l *loader) later(p *link.Program, have []link.Extra) []link.Extra {
 		if libc := len(m.Dyn.Needed) == 0; libc || mi == p.VDSO || m.Dyn.Soname == "libc.so.6" {
 			continue
 		}
+		opens := false
 		for i := range m.Dyn.Symbols {
 			if s := &m.Dyn.Symbols[i]; s.Undefined {
+				opens = opens || s.Name == "dlopen" || s.Name == "dlmopen"
+
 				for _, db := range nameService(s.Name) {
 					databases[db] = true
 				}
@@ -38,6 +41,9 @@ func (l *loader) later(p *link.Program, have []link.Extra) []link.Extra {
 			}
 		}
 		for i := range m.Calls {
+			if !opens {
+				break
+			}
 			c := &m.Calls[i]
 			k := 0
 			switch m.SymbolOf(c) {

@@ -246,6 +246,12 @@ func (b *builder) merge(parts []part) {
 		t.text = append(t.text, p.text...)
 	}
 	m.Funcs, m.Blocks, m.Succs, m.Calls, m.Sys, m.Frame, m.Stores = t.funcs, t.blocks, t.succs, t.calls, t.sys, t.frame, t.stores
+	for i := range t.calls { // once here instead of in every walk
+		if c := &t.calls[i]; c.Kind == Direct {
+			m.Funcs = t.funcs
+			c.Sym = uint32(m.At(c.Target) + 1)
+		}
+	}
 	m.Rets, m.Takes, m.Refs, m.Losts, m.Exprs, m.Runs, m.Sets, m.Text = t.rets, t.takes, t.refs, t.losts, t.exprs, t.runs, t.sets, t.text
 }
 

@@ -82,7 +82,7 @@ func (m *Module) SymbolOf(c *Call) string {
 	case BySym:
 		sym = c.Sym
 	case Direct:
-		if i := m.At(c.Target); i >= 0 && m.Funcs[i].Flags&Stub != 0 {
+		if i := m.Callee(c); i >= 0 && m.Funcs[i].Flags&Stub != 0 {
 			sym = m.Funcs[i].Sym
 		}
 	}

@@ -116,7 +116,7 @@ type Call struct {
 	Args     [6]value.Val // values of the argument registers
 	StackArg [2]value.Val // values of the first two stack-passed arguments
 	Block    uint32
-	Sym      uint32
+	Sym      uint32 // BySym: dynamic symbol; Direct: see Callee
 	Kind     CallKind
 	Tail     bool
 	NoReturn bool // known not to return
@@ -238,6 +238,14 @@ func (m *Module) after(va uint64) int {
 		}
 	}
 	return lo
+}
+
+// Callee returns the index of the function that a direct call goes to, or -1.
+func (m *Module) Callee(c *Call) int {
+	if c.Kind != Direct {
+		return -1
+	}
+	return int(c.Sym) - 1
 }
 
 // BlockOf returns the index of the block of function f that contains va, or -1.
