@@ -57,16 +57,7 @@ func (r *Reach) Loads() []Place {
 			if !r.hasBlock(f, c.Block) {
 				continue
 			}
-			name := ""
-			switch c.Kind {
-			case summary.BySym:
-				name = m.Dyn.Symbols[c.Sym].Name
-			case summary.Direct:
-				if i := m.At(c.Target); i >= 0 && m.Funcs[i].Flags&summary.Stub != 0 && m.Funcs[i].Sym != 0 {
-					name = m.Dyn.Symbols[m.Funcs[i].Sym].Name
-				}
-			}
-			switch strings.TrimLeft(name, "_") {
+			switch strings.TrimLeft(m.SymbolOf(c), "_") {
 			case "dlopen", "dlmopen":
 				out = append(out, Place{f, c.Site, "dlopen"})
 			case "dlsym", "dlvsym":
