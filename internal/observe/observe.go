@@ -95,11 +95,19 @@ func Observe(ctx context.Context, opt Options) (*Observation, error) {
 	tr := proc.NewTracer(j.handle)
 	defer tr.Close()
 	s := newSampler(&opt, tr, j)
+	var signals chan os.Signal
+	if len(opt.Command) > 0 && !opt.NoSignals { // caught before the start, so that none is missed
+		signals = make(chan os.Signal, 16)
+		signal.Notify(signals, forwarded...)
+	}
 	if err := s.begin(); err != nil {
+		if signals != nil {
+			signal.Stop(signals)
+		}
 		return nil, err
 	}
-	if len(opt.Command) > 0 && !opt.NoSignals {
-		defer s.forward()()
+	if signals != nil {
+		defer s.forward(signals)()
 	}
 	if opt.Started != nil {
 		opt.Started(s.root)
@@ -262,9 +270,7 @@ func (s *sampler) signalAll(sig unix.Signal) {
 var forwarded = []os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGWINCH}
 
 // forward passes signals on to the server until the function that it returns is called.
-func (s *sampler) forward() (stop func()) {
-	ch := make(chan os.Signal, 16)
-	signal.Notify(ch, forwarded...)
+func (s *sampler) forward(ch chan os.Signal) (stop func()) {
 	quit := make(chan struct{})
 	done := make(chan struct{})
 	s.main.Store(int64(s.root))
