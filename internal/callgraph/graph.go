@@ -105,18 +105,16 @@ type Graph struct {
 
 	mods       []modState
 	taken      []Evidence // by global function number
-	ntaken     int
-	list       []int32 // address-taken functions in the order in which they were found
-	live       bitset  // functions that can run at all
-	parent     []Edge  // by global function number: the edge by which it became live
-	pinned     bitset  // address-taken other than by code or data that refers to them
-	contained  bitset  // level c: functions whose pointers are all followed; nil at other levels
+	list       []int32    // address-taken functions in the order in which they were found
+	live       bitset     // functions that can run at all
+	parent     []Edge     // by global function number: the edge by which it became live
+	pinned     bitset     // address-taken other than by code or data that refers to them
+	contained  bitset     // level c: functions whose pointers are all followed; nil at other levels
 	followed   map[CallRef][]int32
 	indirect   bool // a live indirect call site exists
 	firstSite  Edge
-	callers    []CallRef // callers of all functions, one function after another
-	callersAt  []int32   // those of function f: callers[callersAt[f]:callersAt[f+1]]; nil until they are asked for
-	stores     map[storeKey][]storeRef
+	callers    []CallRef          // callers of all functions, one function after another
+	callersAt  []int32            // those of function f: callers[callersAt[f]:callersAt[f+1]]; nil until they are asked for
 	resolverOf map[uint64][]int32 // module<<48|resolver address
 	queue      []int32
 	lookAll    bool

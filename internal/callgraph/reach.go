@@ -62,7 +62,7 @@ func (g *Graph) Walk(starts []Start) *Reach {
 			continue
 		}
 		b, ok := r.partly[s.Func]
-		m, fn := g.fn(s.Func)
+		_, fn := g.fn(s.Func)
 		if !ok {
 			b = newBitset(int(fn.Blocks[1] - fn.Blocks[0]))
 			r.partly[s.Func] = b
@@ -72,7 +72,6 @@ func (g *Graph) Walk(starts []Start) *Reach {
 		for _, x := range s.Blocks {
 			b.set(int32(x - fn.Blocks[0]))
 		}
-		_ = m
 	}
 	for i := 0; i < len(r.order); i++ {
 		r.visit(r.order[i])
@@ -144,12 +143,12 @@ func (r *Reach) visit(f int32) {
 	})
 }
 
-// Signals adds what signal handlers can do: any address-taken function may be one that was installed before.
-func (g *Graph) Signals() bool { return g.live.count() > 0 && g.sigaction() }
+// Signals reports whether the program can install signal handlers: any address-taken function may then be one.
+func (g *Graph) Signals() bool { return g.sigaction() }
 
-// sigaction reports whether live code makes rt_sigaction (13) or signalfd-less older forms.
+// sigaction reports whether live code can make rt_sigaction (13).
 func (g *Graph) sigaction() bool {
-	for mi, m := range g.P.Modules {
+	for _, m := range g.P.Modules {
 		for i := range m.Funcs {
 			fn := &m.Funcs[i]
 			if fn.Sys[0] == fn.Sys[1] || !g.live.has(int32(m.Base)+int32(i)) {
@@ -163,7 +162,6 @@ func (g *Graph) sigaction() bool {
 				}
 			}
 		}
-		_ = mi
 	}
 	return false
 }

@@ -222,16 +222,6 @@ func (g *Graph) writes(f int32, k int, off int64, depth int) bool {
 	return false
 }
 
-type storeKey struct {
-	mod  int
-	addr uint64
-}
-
-type storeRef struct {
-	fn    int32
-	store uint32
-}
-
 // global adds the numbers at off from the pointer in the variable at addr of f's module. The variable's values are what
 // live code stores there directly; it must be one whose address nothing takes: no reference without a size lies on it,
 // and it is a pointer of eight bytes that is only read and written as such (an assumption on how compilers lay out

@@ -81,6 +81,8 @@ var unwinders = map[string]bool{"pthread_exit": true, "pthread_cancel": true, "t
 func nameService(name string) []string {
 	name = strings.TrimPrefix(name, "__")
 	switch name {
+	case "getgroups": // a system call
+		return nil
 	case "initgroups", "getgrouplist":
 		return []string{"group", "initgroups"}
 	case "getaddrinfo", "getnameinfo":
@@ -93,7 +95,7 @@ func nameService(name string) []string {
 	for prefix, db := range map[string]string{"getpw": "passwd", "setpwent": "passwd", "getgr": "group", "setgrent": "group", "getsp": "shadow", "setspent": "shadow",
 		"getsg": "gshadow", "gethostby": "hosts", "gethostent": "hosts", "getserv": "services", "getproto": "protocols", "getnet": "networks",
 		"getrpc": "rpc", "getalias": "aliases", "ether_": "ethers", "getpublickey": "publickey"} {
-		if strings.HasPrefix(name, prefix) && name != "getpwent_r_unlocked" {
+		if strings.HasPrefix(name, prefix) {
 			return []string{db}
 		}
 	}
