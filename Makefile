@@ -7,7 +7,7 @@ BIN    := bin/syspart
 # Not from the cache: results depend on installed programs, on the kernel, and on packages that tests only list.
 TESTED := -count 1 -timeout 40m
 
-.PHONY: all build test vet demo bench generate generate-check deps recall crash clean
+.PHONY: all build test vet demo bench generate generate-check deps recall crash precision edges clean
 
 all: build
 
@@ -37,6 +37,16 @@ recall: deps build
 
 crash: deps build
 	bash eval/crash.sh
+
+# What each level of the call graph leaves open for real servers, profiled under the oracle's loads.
+precision: deps build
+	@bash eval/deps.sh oracle
+	bash eval/precision.sh
+
+# Every call through a pointer that was seen in real servers is in the call graph, at every level.
+edges: deps build
+	@bash eval/deps.sh oracle
+	bash eval/edges.sh
 
 generate:
 	$(GO) generate $(PKGS)

@@ -78,17 +78,25 @@ func load(tb testing.TB, path string, e encoded) *link.Program {
 
 // graphMetrics puts the size of a graph beside the time.
 func graphMetrics(b *testing.B, g *callgraph.Graph) {
-	sites, edges := 0, 0
+	edges, sites, targets := 0, 0, 0
 	for f := int32(0); int(f) < g.P.Funcs(); f++ {
 		if g.Live(f) {
-			s, e := g.EdgeCount(f)
-			sites, edges = sites+s, edges+e
+			g.Edges(f, func(e callgraph.Edge) {
+				if e.To >= 0 {
+					edges++
+				}
+			})
 		}
 	}
+	g.IndirectSites(func(s callgraph.Site) error {
+		sites, targets = sites+1, targets+len(s.Targets)
+		return nil
+	})
 	b.ReportMetric(float64(g.P.Funcs()), "funcs")
 	b.ReportMetric(float64(g.LiveCount()), "live")
 	b.ReportMetric(float64(edges), "edges")
 	b.ReportMetric(float64(sites), "isites")
+	b.ReportMetric(float64(targets)/float64(sites), "targets/isite")
 	b.ReportMetric(float64(len(g.Taken())), "taken")
 	peak(b)
 }
@@ -120,7 +128,8 @@ func BenchmarkLoad(b *testing.B) {
 	}
 }
 
-// BenchmarkCallgraph finds live and address-taken functions, at each level.
+// BenchmarkCallgraph builds the call graph at each level. Beside the time is what the level is worth, with the functions
+// and calls that a serving walk reaches.
 func BenchmarkCallgraph(b *testing.B) {
 	for _, s := range staged {
 		for _, level := range levels(b) {
@@ -136,6 +145,9 @@ func BenchmarkCallgraph(b *testing.B) {
 					g = callgraph.New(p, level)
 				}
 				graphMetrics(b, g)
+				r := g.WalkSignals(serving(b, g, s.loop))
+				b.ReportMetric(float64(r.Functions()), "served-funcs")
+				b.ReportMetric(float64(r.Calls.Union(syscalls.Always()).Len()), "calls")
 			})
 		}
 	}
@@ -157,9 +169,8 @@ func levels(tb testing.TB) []callgraph.Level {
 	return out
 }
 
-// walked is one serving walk: from a main loop, with nothing below it.
-func walked(tb testing.TB, path, loop string) (*callgraph.Graph, []callgraph.Start) {
-	g := callgraph.New(load(tb, path, fill(tb, path)), callgraph.Best)
+// serving is where a serving walk starts: in a main loop, with nothing below it.
+func serving(tb testing.TB, g *callgraph.Graph, loop string) []callgraph.Start {
 	f := phase.NewFinder(g)
 	m := g.P.Modules[0]
 	for i := range m.Funcs {
@@ -174,11 +185,17 @@ func walked(tb testing.TB, path, loop string) (*callgraph.Graph, []callgraph.Sta
 			}
 		}
 		if len(k.Loop.Blocks) > 0 {
-			return g, f.Serving(&k)
+			return f.Serving(&k)
 		}
 	}
-	tb.Fatalf("%s has no loop in %s", path, loop)
-	return nil, nil
+	tb.Fatalf("%s has no loop in %s", m.Path, loop)
+	return nil
+}
+
+// walked is the best call graph of a program, and where a serving walk starts there.
+func walked(tb testing.TB, path, loop string) (*callgraph.Graph, []callgraph.Start) {
+	g := callgraph.New(load(tb, path, fill(tb, path)), callgraph.Best)
+	return g, serving(tb, g, loop)
 }
 
 // BenchmarkServing walks the call graph from a main loop and resolves the numbers of the system calls there.

@@ -1,10 +1,12 @@
 #!/bin/bash
 # What tests, demo and evaluation need beyond Go, git and make. As root on Debian missing packages are installed, and no
 # service is started by that; elsewhere they are only named. Silent if nothing is missing.
+#
+# With the argument oracle: also what all drivers in oracle/servers and oracle/edges need.
 set -u
 export PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
-# command: Debian package
+# command or file: Debian package
 needs="
 gcc:gcc
 g++:g++
@@ -21,11 +23,26 @@ named:bind9
 strace:strace
 curl:curl
 python3:python3
+openssl:openssl
+socat:socat
+nc:netcat-openbsd
+"
+[ "${1:-}" != oracle ] || needs="$needs
+valgrind:valgrind
+ab:apache2-utils
+pgrep:procps
+dig:bind9-dnsutils
+rndc:bind9-utils
+memcstat:libmemcached-tools
+/usr/lib/nginx/modules/ngx_stream_module.so:libnginx-mod-stream
+/usr/lib/lighttpd/mod_openssl.so:lighttpd-mod-openssl
+/usr/lib/lighttpd/mod_deflate.so:lighttpd-mod-deflate
+/usr/lib/lighttpd/mod_webdav.so:lighttpd-mod-webdav
 "
 
 missing=
 for n in $needs; do
-	command -v "${n%%:*}" >/dev/null 2>&1 || missing="$missing ${n##*:}"
+	[[ $n == /* && -e ${n%%:*} ]] || command -v "${n%%:*}" >/dev/null 2>&1 || missing="$missing ${n##*:}"
 done
 [ -n "$missing" ] || exit 0
 

@@ -3,25 +3,34 @@
 //
 // Sound under the assumptions of packages value and link: every call that can happen is an edge, or the place is recorded
 // as unresolved and widens (an unknown function calls every address-taken function, an unknown number opens every system
-// call). Over-approximated: an indirect call whose target is not a constant reaches all address-taken functions of its
-// level:
+// call). Over-approximated: an indirect call whose target is not a constant reaches what its level says:
 //
 //	level a   every function whose address exists anywhere: relocations, lea, immediates, GOT loads, names looked up
 //	level b   those of them whose address is made by live code, or lies in a data object that live code refers to, to a
 //	          fixed point; live is what the program's entry, its loader, constructors and destructors reach
-//	level c   those of them whose pointers are not all followed to their ends; the others are called where their pointers
-//	          come to
+//	level c   those of them one of whose pointers live code loses sight of; the others are called where their pointers
+//	          come to. What is live, and what escapes, is one least fixed point
+//	level d   a call nothing but followed pointers come to goes to these alone: through arguments, results, constant
+//	          tables, and variables whose address has not escaped
+//	level e   a call that is left goes to functions that certainly need no more arguments than it can have prepared, and
+//	          that may return something if it uses a result (TypeArmor, S&P 2016)
 //
-// Names that are looked up are the strings that a file refers to, if it looks names up. One put together at run time
-// opens all exports of modules loaded later, and of the program itself if it is looked up through the program's own
-// handle; except those of libc and the loader, of which that is assumed never to happen.
+// From level c on some address-taken functions are targets of certain sites only (class): constructors and destructors of
+// the loader's and of libc's start and exit code, the vDSO's functions of libc, functions of the name service of libc's
+// look-ups in it, by name, and what a name-service module alone has of its own sites. Start routines are called by
+// pthread_create's callers, handlers of signals by the kernel, if it is seen which ones are installed.
+//
+// Names are looked up by strings that dlsym is given. One that is not known finds what a module loaded later exports, and
+// what else is among the strings of the module that looks it up: in libraries whose file names it has too, and, if it opens
+// the program itself, in other modules than libc and the loader.
 //
 // A system call's number is followed backwards through arguments, fields of structs in callers' frames, and variables
 // that are set directly. Assumed: a field of a struct passed by address is not written through a pointer that is not seen
 // to come from that argument, and a variable accessed only directly is no part of an object accessed through pointers.
 //
-// Data objects are bounded by sized symbols and sections only: where a file is stripped of them, a reference to one
-// place of a section makes all of the section's unbounded part live. A reference to an address up to 128 bytes outside an
+// Data objects are bounded by sized symbols and sections; in data that are constant once the loader is done also, from level
+// d on, by the addresses that code makes and data point to (see areas). Elsewhere, where a file is stripped of symbols, a
+// reference to one place of a section makes all of the section's unbounded part live. A reference to an address up to 128 bytes outside an
 // object counts for that object too (a pointer that is moved before use). Code that reads or writes a number of bytes at
 // a fixed address refers to these bytes only.
 //

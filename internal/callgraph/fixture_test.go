@@ -246,7 +246,7 @@ other:
 
 // TestLevels reads levels as users write them.
 func TestLevels(t *testing.T) {
-	for s, want := range map[string]Level{"": Best, "a": LevelA, "B": LevelB, "c": LevelC} {
+	for s, want := range map[string]Level{"": Best, "a": LevelA, "B": LevelB, "c": LevelC, "D": LevelD, "e": LevelE} {
 		if l, err := ParseLevel(s); err != nil || l != want {
 			t.Errorf("%q: %v, %v", s, l, err)
 		}

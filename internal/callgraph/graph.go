@@ -19,6 +19,8 @@ const (
 	LevelA              // all address-taken functions
 	LevelB              // address-taken by live code or by data that live code refers to
 	LevelC              // those of them whose pointers are not all followed to their ends
+	LevelD              // a call whose target is nothing but followed pointers goes to these alone
+	LevelE              // what is left goes to functions that take no more arguments than it prepares, and return what it uses
 )
 
 // ParseLevel reads a level's letter; the empty string is the best there is.
@@ -32,13 +34,17 @@ func ParseLevel(s string) (Level, error) {
 		return LevelB, nil
 	case "c":
 		return LevelC, nil
+	case "d":
+		return LevelD, nil
+	case "e":
+		return LevelE, nil
 	}
-	return 0, fmt.Errorf("level %q: not known; the levels are a, b and c", s)
+	return 0, fmt.Errorf("level %q: not known; the levels are a to e", s)
 }
 
 // String returns the level's letter.
 func (l Level) String() string {
-	return [...]string{"best", "a", "b", "c"}[l]
+	return [...]string{"best", "a", "b", "c", "d", "e"}[l]
 }
 
 // EdgeKind is the kind of an edge.
@@ -55,18 +61,20 @@ const (
 	Signal                      // the kernel calls a handler
 	LazyBinding                 // first call through a lazily bound PLT slot
 	FlowCall                    // indirect: a pointer was followed here
+	SpawnCall                   // pthread_create: the new thread calls its start routine
 )
 
-var kindNames = [...]string{"start", "call", "symbol", "ifunc", "constant pointer", "indirect", "unknown code", "signal", "lazy binding", "followed pointer"}
+var kindNames = [...]string{"start", "call", "symbol", "ifunc", "constant pointer", "indirect", "unknown code", "signal", "lazy binding", "followed pointer", "new thread"}
 
 // String returns the kind's name.
 func (k EdgeKind) String() string { return kindNames[k] }
 
 // Edge is an edge of the graph: function From (a global number, -1 for a walk's start) at address Site of its module
-// calls To.
+// calls To, or, if To is -1 and Kind is not LazyBinding, the functions of Set. An edge to one of these keeps Set.
 type Edge struct {
 	Site     uint64
 	From, To int32
+	Set      Set
 	Kind     EdgeKind
 }
 
@@ -85,14 +93,16 @@ const (
 	NotTaken     TakenKind = iota
 	TakenCode              // by an instruction
 	TakenData              // by a pointer in data
-	TakenStart             // by init, fini, their arrays, or a personality routine: the runtime calls it
+	TakenStart             // a personality routine, or an entry: the runtime calls it
+	TakenInit              // by the arrays of constructors, or an IFUNC resolver: the loader calls it
+	TakenFini              // by the arrays of destructors
 	TakenName              // by its name, looked up at run time
 	TakenIFunc             // returned by an IFUNC resolver whose symbol's address is taken
 	TakenVDSO              // the vDSO's functions, which the loader and libc look up
 	TakenAnyName           // exported by a module while a name is unknown
 )
 
-var takenNames = [...]string{"", "address made by an instruction", "pointer in data", "called by the runtime at start or exit", "looked up by name",
+var takenNames = [...]string{"", "address made by an instruction", "pointer in data", "called by the runtime", "called at start", "called at exit", "looked up by name",
 	"returned by an ifunc resolver", "vDSO function looked up by libc", "may be looked up by an unknown name"}
 
 // String returns the kind in words.
@@ -103,21 +113,30 @@ type Graph struct {
 	P     *link.Program
 	Level Level
 
-	mods       []modState
-	taken      []Evidence // by global function number
-	list       []int32    // address-taken functions in the order in which they were found
-	live       bitset     // functions that can run at all
-	parent     []Edge     // by global function number: the edge by which it became live
-	pinned     bitset     // address-taken other than by code or data that refers to them
-	contained  bitset     // level c: functions whose pointers are all followed; nil at other levels
-	followed   map[CallRef][]int32
-	indirect   bool // a live indirect call site exists
-	firstSite  Edge
-	callers    []CallRef          // callers of all functions, one function after another
-	callersAt  []int32            // those of function f: callers[callersAt[f]:callersAt[f+1]]; nil until they are asked for
-	resolverOf map[uint64][]int32 // module<<48|resolver address
-	queue      []int32
-	lookAll    bool
+	mods         []modState
+	taken        []Evidence // by global function number
+	class        []class    // by global function number: which unresolved sites it is a target of
+	list         []int32    // address-taken functions in the order in which they were found
+	live         bitset     // functions that can run at all
+	parent       []Edge     // by global function number: the edge by which it became live
+	sets         []targetSet
+	setIndex     map[setKey]Set
+	followed     [][]int32           // where followed pointers are called, by call
+	spawned      map[CallRef][]int32 // start routines that a call of pthread_create is given
+	signals      []int32             // handlers of signals, if signalsKnown
+	signalsKnown bool
+	generic      bitset             // from level d on: calls that followed pointers do not resolve, by call
+	nss          bool               // the program has a name service
+	nssCalls     map[int32]string   // functions that can call what they look up there, and by which names
+	solver       *solver            // from level c on
+	firstCall    []int32            // by module: the number of its first call among those of all modules
+	through      [][]int32          // by function: what a PLT stub leads to; nil until it is asked for
+	callers      []CallRef          // callers of all functions, one function after another
+	callersAt    []int32            // those of function f: callers[callersAt[f]:callersAt[f+1]]; nil until they are asked for
+	resolverOf   map[uint64][]int32 // module<<48|resolver address
+	queue        []int32
+	binders      []int32 // see lazy; nil until it is asked for
+	lookAll      bool
 }
 
 // modState is what the fixed point knows of a module.
@@ -130,8 +149,16 @@ type modState struct {
 	symFuncs  map[uint32][]int32 // dynamic symbol to functions it can call
 	strs      map[uint64]int
 	lazyStubs bool
-	libc      bool // loader or libc: looks names of other modules up by itself
-	dlsym     bool // imports dlsym
+	lookedUp  bool   // from level c on: a live look-up's name is not known
+	libc      bool   // loader or libc: looks names of other modules up by itself
+	start     bitset // of its functions, those of libc's start and exit code
+	dlsym     bool   // imports dlsym
+}
+
+// named reports whether a string that a name may be looked up by is at va.
+func (st *modState) named(va uint64) bool {
+	_, ok := st.strs[va]
+	return ok
 }
 
 // CallRef is a call site: call number Call of function Func's module.
@@ -163,25 +190,31 @@ func (b bitset) count() int {
 // New computes the whole program's live functions and address-taken functions.
 func New(p *link.Program, level Level) *Graph {
 	if level == Best {
-		level = LevelC
+		level = LevelE
 	}
-	if level < LevelC {
-		return build(p, level, nil)
-	}
-	coarse := build(p, LevelB, nil)
-	return build(p, level, coarse.follow())
-}
-
-func build(p *link.Program, level Level, w *flow) *Graph {
 	n := p.Funcs()
-	g := &Graph{P: p, Level: level, taken: make([]Evidence, n), live: newBitset(n), parent: make([]Edge, n), pinned: newBitset(n),
-		resolverOf: map[uint64][]int32{}}
-	if w != nil {
-		g.contained, g.followed = w.contained(), w.sites
-		g.resolverOf = w.g.resolverOf
+	g := &Graph{P: p, Level: level, taken: make([]Evidence, n), class: make([]class, n), live: newBitset(n), parent: make([]Edge, n),
+		setIndex: map[setKey]Set{}, spawned: map[CallRef][]int32{}, resolverOf: map[uint64][]int32{}}
+	g.firstCall = make([]int32, len(p.Modules)+1)
+	for i, m := range p.Modules {
+		g.firstCall[i+1] = g.firstCall[i] + int32(len(m.Calls))
 	}
-	g.prepare(w)
-	g.fixpoint()
+	g.followed = make([][]int32, g.firstCall[len(p.Modules)])
+	g.generic = newBitset(len(g.followed))
+	g.through = make([][]int32, n)
+	g.prepare()
+	if level < LevelC {
+		g.fixpoint()
+	} else {
+		g.findNSS()
+		g.solve()
+		if !g.solver.anyHandler {
+			g.signals = g.solver.handlers
+			slices.Sort(g.signals)
+			g.signalsKnown = true
+		}
+		g.solver = nil
+	}
 	return g
 }
 
@@ -203,6 +236,9 @@ func (g *Graph) Evidence(f int32) Evidence { return g.taken[f] }
 
 // Live reports whether f can run at all, from the program's entry on.
 func (g *Graph) Live(f int32) bool { return g.live.has(f) }
+
+// Parent returns the edge by which f became live.
+func (g *Graph) Parent(f int32) Edge { return g.parent[f] }
 
 // LiveCount returns the number of live functions.
 func (g *Graph) LiveCount() int { return g.live.count() }
@@ -356,7 +392,7 @@ func (g *Graph) edges(f int32, in func(block uint32) bool, visit func(Edge)) {
 			if t := g.callee1(m, c); t >= 0 {
 				visit(Edge{Site: c.Site, From: f, To: int32(t), Kind: DirectCall})
 			} else {
-				visit(Edge{Site: c.Site, From: f, To: -1, Kind: UnknownCode})
+				visit(Edge{Site: c.Site, From: f, To: -1, Kind: UnknownCode, Set: g.setOf(f, m, fn, nil)})
 			}
 		case summary.BySym:
 			kind := SymbolCall
@@ -373,15 +409,24 @@ func (g *Graph) edges(f int32, in func(block uint32) bool, visit func(Edge)) {
 					visit(Edge{Site: c.Site, From: f, To: t, Kind: ConstCall})
 				}
 			} else {
-				for _, t := range g.followed[CallRef{f, k}] {
+				ref := CallRef{f, k}
+				for _, t := range g.followed[g.number(ref)] {
 					visit(Edge{Site: c.Site, From: f, To: t, Kind: FlowCall})
 				}
-				visit(Edge{Site: c.Site, From: f, To: -1, Kind: TakenCall})
+				if g.unresolved(ref) {
+					visit(Edge{Site: c.Site, From: f, To: -1, Kind: TakenCall, Set: g.setOf(f, m, fn, c)})
+				}
+			}
+			continue
+		}
+		if len(g.spawned) > 0 {
+			for _, t := range g.spawned[CallRef{f, k}] {
+				visit(Edge{Site: c.Site, From: f, To: t, Kind: SpawnCall})
 			}
 		}
 	}
 	if fn.Flags&summary.Incomplete != 0 {
-		visit(Edge{Site: fn.Entry, From: f, To: -1, Kind: UnknownCode})
+		visit(Edge{Site: fn.Entry, From: f, To: -1, Kind: UnknownCode, Set: g.setOf(f, m, fn, nil)})
 	}
 }
 
@@ -413,12 +458,24 @@ func (g *Graph) stub(mi int, m *link.Module, fn *summary.Func, f int32, visit fu
 		}
 		fallthrough
 	default:
-		visit(Edge{Site: fn.Entry, From: f, To: -1, Kind: TakenCall})
+		visit(Edge{Site: fn.Entry, From: f, To: -1, Kind: TakenCall, Set: g.setOf(f, m, fn, &summary.Call{})})
 	}
 }
 
-// Edges calls visit for each edge from f. An indirect call that no constant resolves, and code that is not fully known,
-// is an edge to -1.
+// number is a call's number among those of all modules.
+func (g *Graph) number(c CallRef) int32 {
+	mi, _ := g.P.Where(int(c.Func))
+	return g.firstCall[mi] + int32(c.Call)
+}
+
+// unresolved reports whether an indirect call that no constant resolves may go beyond followed pointers. Nothing has been
+// followed through functions that are not live.
+func (g *Graph) unresolved(c CallRef) bool {
+	return g.Level < LevelD || g.generic.has(g.number(c)) || !g.live.has(c.Func)
+}
+
+// Edges calls visit for each edge from f. A call through a pointer that is not resolved, and code that is not
+// fully known, is an edge to -1.
 func (g *Graph) Edges(f int32, visit func(Edge)) { g.edges(f, nil, visit) }
 
 // callee1 returns the function that a direct call goes to, -1 if it is none that is known.

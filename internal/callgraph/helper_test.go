@@ -13,7 +13,7 @@ import (
 	"syspart/internal/summary"
 )
 
-var levels = []Level{LevelA, LevelB, LevelC}
+var levels = []Level{LevelA, LevelB, LevelC, LevelD, LevelE}
 
 // summaries keeps what was summarised: several tests load the same libraries.
 var summaries sync.Map // path to func() (*summary.Module, error)

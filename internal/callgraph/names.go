@@ -1,6 +1,8 @@
 package callgraph
 
 import (
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"syspart/internal/link"
@@ -27,6 +29,113 @@ func (g *Graph) lookups(mi int, m *link.Module, fn *summary.Func) {
 				g.lookInProgram()
 			}
 		}
+	}
+}
+
+// systemNames takes what libc and the loader look up by themselves in other modules: functions of the libraries whose names
+// they have as strings (libgcc_s, libidn2). musl and static programs have one module with everything in it, and any name.
+func (g *Graph) systemNames() {
+	for mi, m := range g.P.Modules {
+		if !g.mods[mi].libc && (mi != 0 || g.P.Interp >= 0) {
+			continue
+		}
+		if g.P.Musl || g.P.Interp < 0 {
+			for k := range m.Strs {
+				g.lookup(mi, k, -1)
+			}
+			continue
+		}
+		g.lookupIn(mi, g.opens(mi))
+	}
+}
+
+// opens are the modules whose file names are among the strings of module mi.
+func (g *Graph) opens(mi int) []int {
+	m := g.P.Modules[mi]
+	names := map[string]bool{}
+	for k := range m.Strs {
+		if s := m.String(m.Strs[k].Text); strings.Contains(s, ".so") {
+			names[s] = true
+		}
+	}
+	var out []int
+	for i, o := range g.P.Modules {
+		if i != mi && (names[o.Dyn.Soname] || names[filepath.Base(o.Path)]) {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+// lookupIn takes the functions of some modules whose names are among the strings of module mi.
+func (g *Graph) lookupIn(mi int, in []int) {
+	if len(in) == 0 {
+		return
+	}
+	m := g.P.Modules[mi]
+	for k := range m.Strs {
+		for _, t := range g.lookupName(mi, k) {
+			if slices.Contains(in, t.Module) {
+				g.foundByName(mi, k, t, -1)
+			}
+		}
+	}
+}
+
+// lookupUnknown notes that live code of module mi looks up a name that is not known. What a module loaded later exports is
+// taken anyway (openedByName). In what is there from the start it finds, in the libraries whose file names mi has as
+// strings, what else is among mi's strings; and if it opens the program itself (dlopen(NULL)), that in any module but libc
+// and the loader. A library is assumed not to look its own functions up so.
+func (g *Graph) lookupUnknown(mi int) {
+	st := &g.mods[mi]
+	if st.lookedUp {
+		return
+	}
+	st.lookedUp = true
+	in := g.opens(mi)
+	m := g.P.Modules[mi]
+	for i := range m.Calls {
+		c := &m.Calls[i]
+		own := false
+		switch g.callee(m, c) {
+		case "dlopen":
+			own = c.Args[0] == 0 || isNull(m, c.Args[0])
+		case "dlsym", "dlvsym":
+			own = isNull(m, c.Args[0])
+		}
+		if !own {
+			continue
+		}
+		for j := range g.P.Modules {
+			if !g.mods[j].libc && j != g.P.VDSO && (j != mi || mi == 0) {
+				in = append(in, j)
+			}
+		}
+		break
+	}
+	g.lookupIn(mi, in)
+}
+
+// lookupName returns the definitions of string k of module mi.
+func (g *Graph) lookupName(mi, k int) []link.Target {
+	m := g.P.Modules[mi]
+	return g.P.LookupName(m.String(m.Strs[k].Text), "", link.ScopeAny)
+}
+
+// foundByName takes a definition that string k of module mi has found.
+func (g *Graph) foundByName(mi, k int, t link.Target, by int32) {
+	place := g.P.Modules[mi].Strs[k].Addr
+	switch {
+	case t.IFunc:
+		for _, f := range g.resolved(t.Module, t.Value) {
+			g.take(f, Evidence{Module: int32(mi), Func: by, Place: place, Kind: TakenName})
+		}
+	case t.Type == sttFunc:
+		if f := g.P.Func(t.Module, t.Value); f >= 0 {
+			g.take(int32(f), Evidence{Module: int32(mi), Func: by, Place: place, Kind: TakenName})
+		}
+	default:
+		g.shown(t.Module, t.Value, by)
 	}
 }
 
@@ -63,4 +172,90 @@ func (g *Graph) lookInProgram() {
 			g.exported(mi)
 		}
 	}
+}
+
+// found is what dlsym returns where it is known which names are looked up; false if call k is no such look-up.
+func (w *solver) found(f int32, mi int, m *link.Module, k uint32, out *pointers, last bool, spill func(token)) bool {
+	g := w.g
+	c := &m.Calls[k]
+	if !g.mods[mi].dlsym {
+		return false
+	}
+	switch strings.TrimLeft(m.SymbolOf(c), "_") {
+	case "dlsym", "dlvsym":
+	default:
+		return false
+	}
+	names, known := w.names(mi, m, f, c)
+	if !known {
+		out.any = true
+		if last {
+			g.lookupUnknown(mi)
+			if isNull(m, c.Args[0]) {
+				g.lookInProgram()
+			}
+		}
+	}
+	for _, s := range names {
+		for _, t := range g.lookupName(mi, s) {
+			switch {
+			case t.IFunc:
+				for _, r := range g.resolved(t.Module, t.Value) {
+					if _, full := out.put(token{fn: r}); full {
+						spill(token{fn: r})
+					}
+				}
+			default:
+				x := token{fn: int32(g.P.Func(t.Module, t.Value))}
+				if x.fn < 0 {
+					var ok, lost bool
+					x, ok, lost = w.data(t.Module, t.Value, false)
+					if out.any = out.any || lost; !ok {
+						continue
+					}
+				}
+				if _, full := out.put(x); full {
+					spill(x)
+				}
+			}
+		}
+	}
+	return true
+}
+
+// names are the strings of module mi by which a call of dlsym looks up; false if there may be others.
+func (w *solver) names(mi int, m *link.Module, f int32, c *summary.Call) ([]int, bool) {
+	fn := &m.Funcs[f-int32(m.Base)]
+	base := fn.Exprs[0]
+	var out []int
+	known := c.Args[1] != 0
+	m.Each(c.Args[1], func(x int32, e value.Expr) {
+		if e.Kind == value.Const && e.Off == 0 {
+			return
+		}
+		if uint32(x) < base || uint32(x) >= fn.Exprs[1] || w.anyHeld[uint32(x)-base] {
+			known = false
+			return
+		}
+		for _, t := range w.held[uint32(x)-base] {
+			if t.entry && int(t.mod) == mi { // a table of names
+				w.contents(mi, w.mem[mi].span(t), func(x token, _ uint64) {
+					if s, ok := w.g.mods[mi].strs[x.addr]; ok && x.fn < 0 && !x.wide && int(x.mod) == mi {
+						out = append(out, s)
+					}
+				})
+				continue
+			}
+			s, ok := w.g.mods[mi].strs[t.addr]
+			if t.fn >= 0 || int(t.mod) != mi || t.wide || !ok {
+				known = false
+				continue
+			}
+			out = append(out, s)
+		}
+		if e.Kind == value.Addr && len(w.held[uint32(x)-base]) == 0 {
+			known = known && !e.Any && !writable(m, uint64(e.Off)) // a string that is no identifier finds nothing
+		}
+	})
+	return out, known
 }

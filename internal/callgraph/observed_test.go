@@ -165,10 +165,10 @@ func lacks(g *Graph, from, to int, e observedEdge) string {
 		g.Edges(f, func(x Edge) {
 			switch {
 			case x.Site != e.site:
-			case x.To == target, x.To < 0 && g.Evidence(target).Kind != NotTaken:
+			case x.To == target, x.To < 0 && x.Kind != LazyBinding && slices.Contains(g.Targets(x.Set), target):
 				found = true
 			case x.To < 0:
-				why = "the target is not address-taken"
+				why = fmt.Sprintf("the target is %v, and no %s", g.Evidence(target).Kind, g.Rule(x.Set))
 			case why == "no call at the site":
 				why = "other targets: " + label(g, x.To)
 			}

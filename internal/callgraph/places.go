@@ -1,6 +1,8 @@
 package callgraph
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 
 	"syspart/internal/link"
@@ -70,16 +72,18 @@ func (r *Reach) Loads() []Place {
 	return out
 }
 
-// EdgeCount returns the number of indirect call sites of a function that no constant resolves, and of its other edges.
-func (g *Graph) EdgeCount(f int32) (sites, edges int) {
+// EdgeCount returns the number of places of a function that are not resolved, their targets, and its other edges.
+func (g *Graph) EdgeCount(f int32) (sites, targets, edges int) {
 	g.edges(f, nil, func(e Edge) {
-		if e.To < 0 {
-			sites++
-		} else {
+		switch {
+		case e.To >= 0:
 			edges++
+		case e.Kind != LazyBinding:
+			sites++
+			targets += len(g.Targets(e.Set))
 		}
 	})
-	return sites, edges
+	return sites, targets, edges
 }
 
 // Site is an indirect call site and what it can call.
@@ -93,7 +97,6 @@ type Site struct {
 // IndirectSites calls visit for every indirect call site and jump of live functions, module by module in address order.
 // Targets may be shared between calls and must not be changed.
 func (g *Graph) IndirectSites(visit func(Site) error) error {
-	taken := g.Taken()
 	for mi, m := range g.P.Modules {
 		for i := range m.Funcs {
 			f := int32(m.Base) + int32(i)
@@ -111,10 +114,7 @@ func (g *Graph) IndirectSites(visit func(Site) error) error {
 					if l, ok := g.constTargets(mi, m, c); ok {
 						s.Targets, s.Rule = l, "constant pointers"
 					} else {
-						s.Targets, s.Rule = taken, "level "+g.Level.String()+": address-taken functions"
-						if l := g.followed[CallRef{f, k}]; len(l) > 0 {
-							s.Targets, s.Rule = append(append([]int32(nil), l...), taken...), s.Rule+", and pointers followed here"
-						}
+						s.Targets, s.Rule = g.site(f, k, m, fn, c)
 					}
 				case c.Value != 0: // a call through a pointer that is one constant
 					if t := g.P.Func(mi, c.Target); t >= 0 {
@@ -130,6 +130,51 @@ func (g *Graph) IndirectSites(visit func(Site) error) error {
 		}
 	}
 	return nil
+}
+
+// site returns the targets of an indirect call that no constant resolves, and the rule by which they are.
+func (g *Graph) site(f int32, k uint32, m *link.Module, fn *summary.Func, c *summary.Call) ([]int32, string) {
+	ref := CallRef{f, k}
+	l := g.followed[g.number(ref)]
+	if !g.unresolved(ref) {
+		return l, "level " + g.Level.String() + ": followed pointers alone"
+	}
+	s := g.setOf(f, m, fn, c)
+	all := g.Targets(s)
+	rule := "level " + g.Level.String() + ": " + g.Rule(s)
+	if len(l) == 0 {
+		return all, rule
+	}
+	out := slices.Clone(l)
+	for _, t := range all {
+		if !slices.Contains(l, t) {
+			out = append(out, t)
+		}
+	}
+	return out, rule + ", and pointers followed here"
+}
+
+// Rule says in words what the functions of a set are.
+func (g *Graph) Rule(s Set) string {
+	k := &g.sets[s].key
+	r := "address-taken functions"
+	switch {
+	case k.args < maxArgs && k.result:
+		r += fmt.Sprintf(" that take at most %d arguments and return a result", k.args)
+	case k.args < maxArgs:
+		r += fmt.Sprintf(" that take at most %d arguments", k.args)
+	case k.result:
+		r += " that return a result"
+	}
+	for _, x := range [...]struct {
+		c    class
+		name string
+	}{{classInit, "constructors"}, {classFini, "destructors"}, {classVDSO, "the vDSO's functions"}, {classNSS, "functions of the name service"}} {
+		if k.mask&x.c != 0 {
+			r += ", " + x.name
+		}
+	}
+	return r
 }
 
 // System reports whether a module is libc or the loader.

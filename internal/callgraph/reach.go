@@ -27,9 +27,7 @@ type Reach struct {
 	partly map[int32]bitset
 	// starts of partly reached functions, by function: index into Starts, for explanations
 	startOf map[int32]int
-	// anySite is the first edge through which all address-taken functions are reached; valid if any.
-	any     bool
-	anySite Edge
+	sets    []bool // target sets that are reached
 
 	// Calls are the system calls that can be made.
 	Calls syscalls.Set
@@ -134,13 +132,21 @@ func (r *Reach) visit(f int32) {
 			r.reach(e, in != nil)
 		case e.Kind == LazyBinding:
 			r.G.lazy(e, func(e Edge) { r.reach(e, in != nil) })
-		case !r.any:
-			r.any, r.anySite = true, e
-			for _, t := range r.G.list {
-				r.reach(Edge{Site: e.Site, From: e.From, To: t, Kind: e.Kind}, in != nil)
+		case r.newSet(e.Set):
+			for _, t := range r.G.Targets(e.Set) {
+				r.reach(Edge{Site: e.Site, From: e.From, To: t, Kind: e.Kind, Set: e.Set}, in != nil)
 			}
 		}
 	})
+}
+
+func (r *Reach) newSet(s Set) bool {
+	for int(s) >= len(r.sets) {
+		r.sets = append(r.sets, false)
+	}
+	was := r.sets[s]
+	r.sets[s] = true
+	return !was
 }
 
 // Signals reports whether the program can install signal handlers: any address-taken function may then be one.
@@ -166,18 +172,30 @@ func (g *Graph) sigaction() bool {
 	return false
 }
 
-// WalkSignals is Walk with all address-taken functions as further starts if the program can install signal handlers.
+// WalkSignals is Walk with all functions that may be handlers of signals as further starts, if the program can install any.
 func (g *Graph) WalkSignals(starts []Start) *Reach {
-	r := g.Walk(starts)
-	if r.any || !g.Signals() {
-		return r
+	if !g.Signals() {
+		return g.Walk(starts)
 	}
-	all := append([]Start(nil), starts...)
-	for _, f := range g.list {
+	all := slices.Clone(starts)
+	for _, f := range g.Handlers() {
 		_, fn := g.fn(f)
 		all = append(all, Start{Func: f, Why: "may be a signal handler installed before", Site: fn.Entry})
 	}
 	return g.Walk(all)
+}
+
+// Handlers are the functions that the kernel may call when a signal arrives: those that live code is seen to install or, if
+// that cannot be told, whatever is address-taken and takes up to three arguments (sigaction(2)).
+func (g *Graph) Handlers() []int32 {
+	if g.signalsKnown {
+		return g.signals
+	}
+	k := setKey{mask: classPlain, mod: -1, args: maxArgs}
+	if g.Level >= LevelE {
+		k.args = 3
+	}
+	return g.Targets(g.intern(k))
 }
 
 // Path returns the edges from a start to function f, in that order. It is empty for a start.

@@ -296,7 +296,7 @@ func (e *evaluator) callers(f int32, k, depth int, via []CallRef, visit func(cf 
 	if isStart && s.Blocks == nil {
 		e.fail("argument of a function where the analysis begins", via)
 	}
-	if (r.any || before && r.G.indirect) && r.G.taken[f].Kind != NotTaken {
+	if r.guessed(f, before) {
 		e.fail("argument of a function that is called indirectly", via)
 	}
 	for _, c := range r.G.callersOf(f) {
@@ -306,6 +306,26 @@ func (e *evaluator) callers(f int32, k, depth int, via []CallRef, visit func(cf 
 		m, _ := r.G.fn(c.Func)
 		visit(c.Func, m, c.Call, argument(&m.Calls[c.Call], k), append(via[:len(via):len(via)], c))
 	}
+}
+
+// guessed reports whether a reached call (if before is set, a live one) that is not resolved may go to f, or whether a thread
+// may begin with it.
+func (r *Reach) guessed(f int32, before bool) bool {
+	g := r.G
+	for _, l := range g.spawned {
+		if slices.Contains(l, f) {
+			return true
+		}
+	}
+	if g.taken[f].Kind == NotTaken {
+		return false
+	}
+	for s := range g.sets {
+		if (s < len(r.sets) && r.sets[s] || before && g.sets[s].active) && g.accepts(&g.sets[s].key, f) {
+			return true
+		}
+	}
+	return false
 }
 
 func (r *Reach) hasCall(c CallRef) bool {
@@ -351,7 +371,7 @@ func (g *Graph) indexCallers() {
 					at[t+2]++
 				}
 				g.callTargets(mi, m, &m.Calls[k], note)
-				for _, t := range g.followed[ref] {
+				for _, t := range g.followed[g.number(ref)] {
 					note(t)
 				}
 			}
@@ -371,15 +391,22 @@ func (g *Graph) indexCallers() {
 // callTargets calls visit for the functions that a call reaches without a guess, through PLT stubs.
 func (g *Graph) callTargets(mi int, m *link.Module, c *summary.Call, visit func(int32)) {
 	through := func(t int32) {
-		if sm, fn := g.fn(t); fn.Flags&summary.Stub != 0 {
-			g.stub(sm.Index, sm, fn, t, func(e Edge) {
-				if e.To >= 0 {
-					visit(e.To)
-				}
-			})
+		sm, fn := g.fn(t)
+		if fn.Flags&summary.Stub == 0 {
+			visit(t)
 			return
 		}
-		visit(t)
+		if g.through[t] == nil {
+			g.through[t] = []int32{}
+			g.stub(sm.Index, sm, fn, t, func(e Edge) {
+				if e.To >= 0 {
+					g.through[t] = append(g.through[t], e.To)
+				}
+			})
+		}
+		for _, x := range g.through[t] {
+			visit(x)
+		}
 	}
 	switch c.Kind {
 	case summary.Direct:

@@ -17,17 +17,11 @@ const (
 	sttIFunc   = 10
 )
 
-// prepare sets up the modules' states, those of a coarser level taken over where they do not depend on it.
-func (g *Graph) prepare(w *flow) {
+// prepare sets up the modules' states.
+func (g *Graph) prepare() {
 	g.mods = make([]modState, len(g.P.Modules))
 	for i, m := range g.P.Modules {
 		st := &g.mods[i]
-		if w != nil {
-			*st = w.g.mods[i]
-			clear(st.ptrLive)
-			clear(st.regLive)
-			continue
-		}
 		st.m = m
 		st.symFuncs = map[uint32][]int32{}
 		st.ptrLive = newBitset(len(m.Ptrs))
@@ -50,6 +44,9 @@ func (g *Graph) prepare(w *flow) {
 			case "dlsym", "dlvsym":
 				st.dlsym = st.dlsym || s.Undefined
 			}
+		}
+		if st.libc {
+			st.start = g.startCode(m)
 		}
 		if len(m.Strs) > 0 {
 			st.strs = make(map[uint64]int, len(m.Strs))
@@ -111,32 +108,57 @@ func (st *modState) region(va uint64) int {
 	return sort.Search(len(st.regions), func(i int) bool { return st.regions[i] > va }) - 1
 }
 
-// take notes that f's address exists.
+// take notes that f's address exists where its class of sites can have it.
 func (g *Graph) take(f int32, e Evidence) {
-	if e.Kind != TakenCode && e.Kind != TakenData {
-		g.pinned.set(f)
-	}
-	if g.contained != nil && g.contained.has(f) {
+	c := g.classOf(f, e.Kind, e.Func)
+	if g.class[f]&c == c {
 		return
 	}
-	if g.taken[f].Kind != NotTaken {
+	if g.taken[f].Kind == NotTaken {
+		g.taken[f] = e
+		g.list = append(g.list, f)
+	}
+	g.class[f] |= c
+	for i := range g.sets {
+		if s := &g.sets[i]; s.active && g.accepts(&s.key, f) {
+			g.enliven(Edge{Site: s.first.Site, From: s.first.From, To: f, Kind: s.first.Kind, Set: Set(i)})
+		}
+	}
+	if g.solver != nil {
+		g.solver.open(f)
+	}
+}
+
+// activate notes a live call of a set of targets: from there all of them are live.
+func (g *Graph) activate(e Edge) {
+	s := &g.sets[e.Set]
+	if s.active {
 		return
 	}
-	g.taken[f] = e
-	g.list = append(g.list, f)
-	if g.indirect {
-		g.enliven(Edge{Site: g.firstSite.Site, From: g.firstSite.From, To: f, Kind: TakenCall})
+	s.active, s.first = true, e
+	for _, f := range g.list {
+		if g.accepts(&s.key, f) {
+			g.enliven(Edge{Site: e.Site, From: e.From, To: f, Kind: e.Kind, Set: e.Set})
+		}
 	}
 }
 
 func (g *Graph) enliven(e Edge) {
-	if g.live.set(e.To) {
-		g.parent[e.To] = e
-		g.queue = append(g.queue, e.To)
+	if !g.live.set(e.To) {
+		return
 	}
+	g.parent[e.To] = e
+	if g.solver != nil {
+		if e.Kind == Root {
+			g.solver.open(e.To)
+		}
+		g.solver.push(e.To)
+		return
+	}
+	g.queue = append(g.queue, e.To)
 }
 
-// fixpoint finds live and address-taken functions together.
+// fixpoint finds live and address-taken functions together, below level c.
 func (g *Graph) fixpoint() {
 	p := g.P
 	for mi := range p.Modules {
@@ -156,7 +178,7 @@ func (g *Graph) fixpoint() {
 		g.exported(mi)
 	}
 	for _, c := range p.Copies() {
-		if g.Level >= LevelB {
+		if g.Level == LevelB {
 			g.markRange(c.Source, c.Value, c.Value+max(c.Size, c.SrcSize), -1)
 		}
 	}
@@ -181,7 +203,7 @@ func (g *Graph) roots(mi int) {
 	// The loader calls resolvers by pointer.
 	resolver := func(rm int, va, slot uint64) {
 		if f := p.Func(rm, va); f >= 0 {
-			g.take(int32(f), Evidence{Module: int32(mi), Func: -1, Place: slot, Kind: TakenStart})
+			g.take(int32(f), Evidence{Module: int32(mi), Func: -1, Place: slot, Kind: TakenInit})
 			g.enliven(Edge{Site: slot, From: -1, To: int32(f), Kind: Root})
 		}
 	}
@@ -194,8 +216,15 @@ func (g *Graph) roots(mi int) {
 	}
 	for i := range m.Always {
 		a := &m.Always[i]
+		kind := TakenStart
+		switch a.Role {
+		case summary.RoleInit:
+			kind = TakenInit
+		case summary.RoleFini:
+			kind = TakenFini
+		}
 		for _, f := range g.pointees(mi, a) {
-			g.take(f, Evidence{Module: int32(mi), Func: -1, Place: a.Slot, Kind: TakenStart})
+			g.take(f, Evidence{Module: int32(mi), Func: -1, Place: a.Slot, Kind: kind})
 			g.enliven(Edge{Site: a.Slot, From: -1, To: f, Kind: Root})
 		}
 	}
@@ -222,7 +251,7 @@ func (g *Graph) roots(mi int) {
 			}
 		}
 	}
-	if g.Level >= LevelB && m.TLS.End > m.TLS.Start {
+	if g.Level == LevelB && m.TLS.End > m.TLS.Start {
 		g.markRange(mi, m.TLS.Start, m.TLS.End, -1)
 	}
 }
@@ -234,7 +263,7 @@ func (g *Graph) entered(mi int, f int32) bool {
 	if mi != 0 || g.P.Interp < 0 {
 		return true
 	}
-	if g.followed == nil {
+	if g.Level < LevelC {
 		return false
 	}
 	loader := g.P.Modules[g.P.Interp]
@@ -246,7 +275,8 @@ func (g *Graph) entered(mi int, f int32) bool {
 	for k := fn.Calls[0]; k < fn.Calls[1]; k++ {
 		if c := &loader.Calls[k]; c.Kind == summary.Indirect && c.Tail {
 			ref := CallRef{int32(loader.Base) + int32(i), k}
-			g.followed[ref] = append(g.followed[ref], f)
+			n := g.number(ref)
+			g.followed[n] = append(g.followed[n], f)
 			known = true
 		}
 	}
@@ -259,8 +289,8 @@ func (g *Graph) takeAll(mi int) {
 	for i := range m.Funcs {
 		f := &m.Funcs[i]
 		for _, t := range m.Takes[f.Takes[0]:f.Takes[1]] {
-			if x := g.P.Func(mi, t.Target); x >= 0 {
-				g.take(int32(x), Evidence{Module: int32(mi), Func: int32(m.Base) + int32(i), Place: t.Site, Kind: TakenCode})
+			for _, x := range g.made(mi, m, int32(m.Base)+int32(i), t.Target) {
+				g.take(x, Evidence{Module: int32(mi), Func: int32(m.Base) + int32(i), Place: t.Site, Kind: TakenCode})
 			}
 		}
 	}
@@ -274,6 +304,31 @@ func (g *Graph) takeAll(mi int) {
 	for i := range m.Strs {
 		g.lookup(mi, i, -1)
 	}
+}
+
+// made returns the functions that an address of code is for that function f (-1: data) makes: the one that begins there,
+// or if none is known to, those into the middle of which it points, for what is computed from it may be their entries.
+func (g *Graph) made(mi int, m *link.Module, f int32, va uint64) []int32 {
+	out := g.inside(m, f, va)
+	if i := m.At(va); i >= 0 {
+		out = append(out, int32(m.Base)+int32(i))
+	}
+	return out
+}
+
+// inside returns the functions into the middle of which an address points that is not in function f, where it would be a
+// label, and at which no function is known to begin.
+func (g *Graph) inside(m *link.Module, f int32, va uint64) []int32 {
+	if i := m.At(va); i >= 0 && (m.Funcs[i].Flags&summary.Guessed == 0 || returns(m, &m.Funcs[i])) {
+		return nil // glibc's trampoline for signals has its unwind entry begin one byte early
+	}
+	var out []int32
+	for n, i := 0, m.Before(va)-1; i >= 0 && n < 4; n, i = n+1, i-1 {
+		if fn := &m.Funcs[i]; fn.Entry < va && fn.Flags&summary.Stub == 0 && int32(m.Base)+int32(i) != f && m.BlockOf(i, va) >= 0 {
+			out = append(out, int32(m.Base)+int32(i))
+		}
+	}
+	return out
 }
 
 // openedByName returns the modules loaded later that no other such module needs: those that dlopen was called for. What
@@ -310,8 +365,8 @@ func (g *Graph) exported(mi int) {
 		default:
 			if f := g.P.Func(mi, s.Value); f >= 0 {
 				g.take(int32(f), Evidence{Module: int32(mi), Func: -1, Place: s.Value, Kind: TakenAnyName})
-			} else if !s.TLS && !s.Abs && g.Level >= LevelB {
-				g.address(mi, s.Value, -1, false)
+			} else if !s.TLS && !s.Abs {
+				g.shown(mi, s.Value, -1)
 			}
 		}
 	}
@@ -320,9 +375,13 @@ func (g *Graph) exported(mi int) {
 // pointees returns the functions that a pointer in data denotes.
 func (g *Graph) pointees(mi int, q *summary.Ptr) []int32 {
 	switch q.Kind {
-	case summary.PtrRelative, summary.PtrWord:
+	case summary.PtrWord, summary.PtrDistance: // a word that looks like an address: of a function only if it is one's entry
 		if f := g.P.Func(mi, q.Target); f >= 0 {
 			return []int32{int32(f)}
+		}
+	case summary.PtrRelative:
+		if m := g.P.Modules[mi]; m.Exec(q.Target) {
+			return g.made(mi, m, -1, q.Target)
 		}
 	case summary.PtrIFunc:
 		return g.resolved(mi, q.Target)
@@ -355,7 +414,7 @@ func (g *Graph) visitLive(f int32) {
 		case e.Kind == LazyBinding:
 			g.lazy(e, func(e Edge) { g.enliven(e) })
 		default:
-			g.anyTaken(e)
+			g.activate(e)
 		}
 	})
 	g.lookups(mi, m, fn)
@@ -363,11 +422,8 @@ func (g *Graph) visitLive(f int32) {
 		return
 	}
 	for _, t := range m.Takes[fn.Takes[0]:fn.Takes[1]] {
-		if (mi == g.P.Interp || mi == 0) && t.Target == m.Entry && g.Level >= LevelC {
-			continue // compared, to see whether the loader is run as a command (elf/rtld.c), or a bound for profiling
-		}
-		if x := g.P.Func(mi, t.Target); x >= 0 {
-			g.take(int32(x), Evidence{Module: int32(mi), Func: f, Place: t.Site, Kind: TakenCode})
+		for _, x := range g.made(mi, m, f, t.Target) {
+			g.take(x, Evidence{Module: int32(mi), Func: f, Place: t.Site, Kind: TakenCode})
 		}
 	}
 	tm := g.registersClones(mi, m, fn)
@@ -394,30 +450,40 @@ func (g *Graph) registersClones(mi int, m *link.Module, fn *summary.Func) bool {
 	return c.Kind == summary.BySym && strings.HasPrefix(m.Dyn.Symbols[c.Sym].Name, "_ITM_") && len(g.symTargets(mi, c.Sym)) == 0
 }
 
-// anyTaken notes the first live indirect call: from there every address-taken function is live.
-func (g *Graph) anyTaken(e Edge) {
-	if g.indirect {
-		return
-	}
-	g.indirect = true
-	g.firstSite = e
-	for _, t := range g.list {
-		g.enliven(Edge{Site: e.Site, From: e.From, To: t, Kind: e.Kind})
-	}
-}
-
-// lazy calls visit for the functions by which the loader binds a PLT slot on its first use (_dl_runtime_resolve): it is
-// the loader itself that takes their addresses. Its own entry, which it only compares with the program's, is none of them,
-// nor is any function all of whose pointers are followed.
+// lazy calls visit for the functions by which the loader binds a PLT slot on its first use (_dl_runtime_resolve in
+// sysdeps/x86_64/dl-trampoline.h of glibc): the loader takes their addresses, and they end by a jump to what they have bound.
+// If none of its functions is like that, any whose address it takes may be one.
 func (g *Graph) lazy(e Edge, visit func(Edge)) {
 	m := g.P.Modules[g.P.Interp]
-	for k := range m.Takes {
-		va := m.Takes[k].Target
-		x := g.P.Func(g.P.Interp, va)
-		if x < 0 || va == m.Entry || g.contained != nil && g.contained.has(int32(x)) {
-			continue
+	if g.binders == nil {
+		g.binders = []int32{}
+		seen := map[int32]bool{}
+		var all []int32
+		for k := range m.Takes {
+			va := m.Takes[k].Target
+			x := int32(g.P.Func(g.P.Interp, va))
+			if x < 0 || va == m.Entry || seen[x] {
+				continue
+			}
+			seen[x] = true
+			all = append(all, x)
+			fn := &m.Funcs[uint32(x)-m.Base]
+			jumps, calls := false, false
+			for k := fn.Calls[0]; k < fn.Calls[1]; k++ {
+				c := &m.Calls[k]
+				jumps = jumps || c.Tail && c.Kind == summary.Indirect
+				calls = calls || !c.Tail && c.Kind == summary.Direct
+			}
+			if jumps && calls {
+				g.binders = append(g.binders, x)
+			}
 		}
-		visit(Edge{Site: e.Site, From: e.From, To: int32(x), Kind: LazyBinding})
+		if len(g.binders) == 0 || g.Level < LevelC {
+			g.binders = all
+		}
+	}
+	for _, x := range g.binders {
+		visit(Edge{Site: e.Site, From: e.From, To: x, Kind: LazyBinding})
 	}
 }
 
@@ -480,9 +546,6 @@ func (g *Graph) markRange(mi int, start, end uint64, by int32) {
 		case summary.PtrPLT, summary.PtrTLS, summary.PtrCopy:
 			continue
 		}
-		if q.Kind == summary.PtrWord && mi == 0 && q.Target == m.Entry && g.Level >= LevelC {
-			continue // the ELF header's e_entry
-		}
 		fs := g.pointees(mi, q)
 		for _, f := range fs {
 			g.take(f, Evidence{Module: int32(mi), Func: by, Place: q.Slot, Kind: TakenData})
@@ -502,29 +565,28 @@ func (g *Graph) markRange(mi int, start, end uint64, by int32) {
 	}
 }
 
+// shown notes that the address va of module mi has been handed out: to whoever looks names up.
+func (g *Graph) shown(mi int, va uint64, by int32) {
+	switch {
+	case g.solver != nil:
+		if t, ok, _ := g.solver.data(mi, va, false); ok {
+			g.solver.escapeBy(t, by, va, TakenName)
+		}
+	case g.Level == LevelB:
+		g.address(mi, va, by, false)
+	}
+}
+
 // lookup notes that code has string k of module mi: a function of that name may be looked up with it.
 func (g *Graph) lookup(mi, k int, by int32) {
 	st := &g.mods[mi]
 	if !st.libc && !st.dlsym {
 		return
 	}
-	name := st.m.String(st.m.Strs[k].Text)
-	for _, t := range g.P.LookupName(name, "", link.ScopeAny) {
+	for _, t := range g.lookupName(mi, k) {
 		if st.libc && t.Module == mi && !g.P.Musl && mi != 0 {
 			continue // glibc and its loader look up in other modules
 		}
-		if t.IFunc {
-			for _, f := range g.resolved(t.Module, t.Value) {
-				g.take(f, Evidence{Module: int32(mi), Func: by, Place: st.m.Strs[k].Addr, Kind: TakenName})
-			}
-			continue
-		}
-		if t.Type == sttFunc {
-			if f := g.P.Func(t.Module, t.Value); f >= 0 {
-				g.take(int32(f), Evidence{Module: int32(mi), Func: by, Place: st.m.Strs[k].Addr, Kind: TakenName})
-			}
-		} else if g.Level >= LevelB {
-			g.address(t.Module, t.Value, by, false)
-		}
+		g.foundByName(mi, k, t, by)
 	}
 }

@@ -41,7 +41,7 @@ func laterFlags(cmd *cobra.Command, s *pipeline.Options) {
 
 // levelFlag adds --level.
 func levelFlag(cmd *cobra.Command, s *pipeline.Options) {
-	cmd.Flags().Var(&level{&s.Level}, "level", "how indirect calls are resolved, from a (coarse) on")
+	cmd.Flags().Var(&level{&s.Level}, "level", "how indirect calls are resolved, from a (coarse) to e (fine, the default)")
 }
 
 // level is the value of --level.

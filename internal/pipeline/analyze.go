@@ -50,9 +50,10 @@ func Analyze(ctx context.Context, binary string, from []string, opt Options) (*A
 	exe := g.P.Modules[0]
 	a := &Analysis{Path: modulePath(exe), SHA256: hex.EncodeToString(exe.SHA256[:]), BuildID: exe.BuildID, Modules: modules(g.P),
 		Functions: g.LiveCount(), AddressTaken: len(g.Taken())}
-	a.IndirectSites, a.Edges = count(g)
+	var targets int
+	a.IndirectSites, targets, a.Edges = count(g)
 	if a.IndirectSites > 0 {
-		a.AverageTargets = float64(len(g.Taken()))
+		a.AverageTargets = float64(targets) / float64(a.IndirectSites)
 	}
 	f := phase.NewFinder(g)
 	if len(from) == 0 {
@@ -76,18 +77,24 @@ func Analyze(ctx context.Context, binary string, from []string, opt Options) (*A
 	return a, nil
 }
 
-// count returns the live indirect sites and all live edges.
-func count(g *callgraph.Graph) (sites, edges int) {
+// count returns the live indirect sites, their targets, and all live edges.
+func count(g *callgraph.Graph) (sites, targets, edges int) {
+	err := g.IndirectSites(func(s callgraph.Site) error {
+		sites++
+		targets += len(s.Targets)
+		return nil
+	})
+	if err != nil {
+		panic("an error that nobody returns: " + err.Error())
+	}
 	n := g.P.Funcs()
-	taken := len(g.Taken())
 	for f := int32(0); int(f) < n; f++ {
 		if g.Live(f) {
-			s, e := g.EdgeCount(f)
-			sites += s
-			edges += e + s*taken
+			_, t, e := g.EdgeCount(f)
+			edges += e + t
 		}
 	}
-	return sites, edges
+	return sites, targets, edges
 }
 
 // start resolves a starting point.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -68,8 +69,8 @@ func Callgraph(ctx context.Context, binary string, p *profile.Profile, opt Optio
 	})
 }
 
-// CallgraphDot writes the live functions and edges of a binary in Graphviz's language. Indirect edges go through one node
-// that stands for all address-taken functions.
+// CallgraphDot writes the live functions and edges of a binary in Graphviz's language. Edges of calls that are not resolved
+// go through a node for each set of targets.
 func CallgraphDot(ctx context.Context, binary string, p *profile.Profile, opt Options, w io.Writer) error {
 	l := newLoader(&opt)
 	defer l.close()
@@ -84,7 +85,8 @@ func CallgraphDot(ctx context.Context, binary string, p *profile.Profile, opt Op
 	}
 	fmt.Fprintln(b, "digraph calls {")
 	fmt.Fprintln(b, "\tnode [shape=box]")
-	fmt.Fprintln(b, "\t\"address-taken\" [shape=diamond]")
+	sets := map[callgraph.Set]bool{}
+	node := func(s callgraph.Set) string { return fmt.Sprintf("%q", fmt.Sprintf("set %d: %s", s, g.Rule(s))) }
 	for f := int32(0); int(f) < g.P.Funcs(); f++ {
 		if !g.Live(f) {
 			continue
@@ -94,19 +96,26 @@ func CallgraphDot(ctx context.Context, binary string, p *profile.Profile, opt Op
 		}
 		var lines []string
 		g.Edges(f, func(e callgraph.Edge) {
-			to := "\"address-taken\""
-			if e.To >= 0 {
+			to := "\"the loader\""
+			switch {
+			case e.To >= 0:
 				to = id(e.To)
+			case e.Kind != callgraph.LazyBinding:
+				to = node(e.Set)
+				sets[e.Set] = true
 			}
 			lines = append(lines, fmt.Sprintf("\t%s -> %s [label=%q]\n", id(f), to, e.Kind.String()))
 		})
 		slices.Sort(lines)
 		b.WriteString(strings.Join(slices.Compact(lines), ""))
 	}
-	taken := slices.Clone(g.Taken())
-	slices.Sort(taken)
-	for _, f := range taken {
-		fmt.Fprintf(b, "\t\"address-taken\" -> %s [label=%q]\n", id(f), g.Evidence(f).Kind.String())
+	for _, x := range slices.Sorted(maps.Keys(sets)) {
+		fmt.Fprintf(b, "\t%s [shape=diamond]\n", node(x))
+		taken := slices.Clone(g.Targets(x))
+		slices.Sort(taken)
+		for _, f := range taken {
+			fmt.Fprintf(b, "\t%s -> %s [label=%q]\n", node(x), id(f), g.Evidence(f).Kind.String())
+		}
 	}
 	fmt.Fprintln(b, "}")
 	return b.Flush()

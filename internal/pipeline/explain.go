@@ -160,8 +160,15 @@ func pathTo(g *callgraph.Graph, r *callgraph.Reach, nr int, kind, ph string) Pat
 	return p
 }
 
+// taken says in words by which rule an indirect edge is there.
 func taken(g *callgraph.Graph, e callgraph.Edge) string {
 	switch e.Kind {
+	case callgraph.FlowCall:
+		return "; a pointer to it was followed to this call"
+	case callgraph.ConstCall:
+		return "; the pointer is a constant"
+	case callgraph.SpawnCall:
+		return "; a thread is started with it"
 	case callgraph.TakenCall, callgraph.UnknownCode:
 		ev := g.Evidence(e.To)
 		m := g.P.Modules[ev.Module]
@@ -169,7 +176,7 @@ func taken(g *callgraph.Graph, e callgraph.Edge) string {
 		if ev.Func >= 0 {
 			s += " in or used by " + g.Name(ev.Func)
 		}
-		return s + "; rule: level " + g.Level.String()
+		return s + "; rule: level " + g.Level.String() + ", " + g.Rule(e.Set)
 	}
 	return ""
 }

@@ -71,7 +71,7 @@ func (w *widened) lost(frames []observe.Frame) {
 var effectOf = map[string]string{
 	"dlopen": "only modules that are needed, observed or given are analysed; others loaded here are not allowed for",
 	"execve": "programs executed here are allowed for only if they were observed or given",
-	"dlsym":  "functions with a name that is found in the module count as address-taken",
+	"dlsym":  "what is looked up here is found by the strings that come here; if others may, by those of the module, in what it opens",
 }
 
 func hexa(v uint64) string { return fmt.Sprintf("%#x", v) }
@@ -86,6 +86,12 @@ func assumptions(g *callgraph.Graph) []string {
 		"data objects end where their symbols or sections say; a pointer is moved at most 128 bytes outside of its object",
 		"below a function that never returns, a thread has no frame that longjmp or an exception returns to, but for those seen and libc's own",
 		"numbers of system calls that pass through a variable are those that code is seen to store in it",
+		"a call by name prepares as many arguments as the function has that it goes to, and no function needs an argument that a call through a pointer to it has not prepared",
+		"a copy of a parameter that lies in the frame below all that is passed on by address is the compiler's own; a place of the frame that its function reads is no argument on the stack",
+		"in constant data without symbols, an object that is reached by an exact pointer ends where another address that code or data have begins, an indexed one where one begins that is aligned to 32 bytes",
+		"functions of the name service are called by libc's look-ups in it, by their names; what a name-service module alone has of its functions it calls itself",
+		"a library does not look its own functions up by a name put together at run time, and nobody looks up functions of libc or the loader so",
+		"system calls that take structures of plain data (names, socket addresses, times, sets) hand no pointers in them on",
 	}
 	a = append(a, g.P.Assumptions()...)
 	slices.Sort(a)

@@ -41,6 +41,9 @@ type builder struct {
 	// programs, which fill theirs in while they start.
 	relroFixed bool
 	masks      map[uint64]decode.RegSet // by entry: registers that the function may change
+	restored   map[uint64]decode.RegSet // by entry: argument registers among them that it may save and restore
+	tlsDesc    bool                     // there are TLS descriptors
+	foreign    bool                     // made from a language that passes arguments otherwise, see foreignMarks
 }
 
 // Build analyses a file.
@@ -66,7 +69,9 @@ func Build(f *image.File) (*Module, error) {
 	b.objects()
 	b.always()
 	b.registers()
+	b.foreign = isForeign(f)
 	b.functions()
+	b.distances()
 	b.strings()
 	return m, nil
 }
@@ -119,6 +124,7 @@ type part struct {
 	runs   [][2]int32
 	sets   []int32
 	text   []byte
+	pass   []uint8 // by call, see site
 }
 
 func (b *builder) merge(parts []part) {
@@ -145,7 +151,7 @@ func (b *builder) merge(parts []part) {
 	}
 	t = part{make([]Func, 0, nf), make([]Block, 0, nb), make([]int32, 0, ns), make([]Call, 0, nc), make([]SysSite, 0, ny),
 		make([]FrameVal, 0, nfr), make([]Store, 0, nst), make([]Ret, 0, nr), make([]Take, 0, nt), make([]Ref, 0, nre), make([]int32, 0, nl),
-		make([]value.Expr, 1, ne+1), make([][2]int32, 0, nru), make([]int32, 0, nse), nil}
+		make([]value.Expr, 1, ne+1), make([][2]int32, 0, nru), make([]int32, 0, nse), nil, make([]uint8, 0, nc)}
 	for i := range parts {
 		p := &parts[i]
 		eb, rb, sb := int32(len(t.exprs))-1, int32(len(t.runs)), int32(len(t.sets))
@@ -194,6 +200,7 @@ func (b *builder) merge(parts []part) {
 			x.Block += bb
 			t.calls = append(t.calls, x)
 		}
+		t.pass = append(t.pass, p.pass...)
 		for _, x := range p.sys {
 			x.Number = val(x.Number)
 			for k := range x.Args {
@@ -253,6 +260,7 @@ func (b *builder) merge(parts []part) {
 		}
 	}
 	m.Rets, m.Takes, m.Refs, m.Losts, m.Exprs, m.Runs, m.Sets, m.Text = t.rets, t.takes, t.refs, t.losts, t.exprs, t.runs, t.sets, t.text
+	m.arities(t.pass)
 }
 
 // pointers lists the pointers in data.
@@ -274,6 +282,7 @@ func (b *builder) pointers() {
 			p.Kind, p.Target = PtrIFunc, uint64(r.Addend)
 		case relocDTPMod, relocDTPOff, relocTPOff, relocTLSDesc:
 			p.Kind = PtrTLS
+			b.tlsDesc = b.tlsDesc || r.Type == relocTLSDesc
 		case relocCopy:
 			p.Kind = PtrCopy
 		case relocNone:
@@ -296,6 +305,12 @@ func (b *builder) pointers() {
 			for o := uint64(0); o+8 <= uint64(len(data)); o += 8 {
 				w := binary.LittleEndian.Uint64(data[o:])
 				if w >= 4096 && f.Mapped(w) && !have[s.Start+o] {
+					m.Ptrs = append(m.Ptrs, Ptr{Slot: s.Start + o, Target: w, Kind: PtrWord})
+				}
+			}
+			// Where fields are packed, a pointer may lie anywhere; one to data is rarely told from other bytes.
+			for o := uint64(1); o+8 <= uint64(len(data)); o++ {
+				if w := binary.LittleEndian.Uint64(data[o:]); o%8 != 0 && w >= 4096 && f.Exec(w) && b.graph.At(w) != nil {
 					m.Ptrs = append(m.Ptrs, Ptr{Slot: s.Start + o, Target: w, Kind: PtrWord})
 				}
 			}
@@ -330,32 +345,39 @@ func (b *builder) objects() {
 // always lists what the loader, libc's start and exit code and the unwinder call by pointers that no code refers to.
 func (b *builder) always() {
 	m, d := b.mod, &b.file.Dyn
-	fn := func(va uint64) {
+	fn := func(va uint64, role PtrRole) {
 		if va != 0 {
-			m.Always = append(m.Always, Ptr{Slot: 0, Target: va, Kind: PtrRelative})
+			m.Always = append(m.Always, Ptr{Slot: 0, Target: va, Kind: PtrRelative, Role: role})
 		}
 	}
-	fn(d.Init)
-	fn(d.Fini)
-	slots := func(r image.Range) {
+	fn(d.Init, RoleInit)
+	fn(d.Fini, RoleFini)
+	slots := func(r image.Range, role PtrRole) {
 		for a := r.Start; a+8 <= r.End; a += 8 {
 			if p, ok := m.PtrAt(a); ok {
+				p.Role = role
 				m.Always = append(m.Always, p)
 			} else if w, ok := b.file.Uint64(a); ok && w != 0 && w != ^uint64(0) {
-				m.Always = append(m.Always, Ptr{Slot: a, Target: w, Kind: PtrWord})
+				m.Always = append(m.Always, Ptr{Slot: a, Target: w, Kind: PtrWord, Role: role})
 			}
 		}
 	}
-	slots(d.PreinitArray)
-	slots(d.InitArray)
-	slots(d.FiniArray)
+	slots(d.PreinitArray, RoleInit)
+	slots(d.InitArray, RoleInit)
+	slots(d.FiniArray, RoleFini)
 	for _, s := range b.file.Sections { // static programs have no PT_DYNAMIC
 		switch s.Type {
-		case 14, 15, 16: // SHT_INIT_ARRAY, SHT_FINI_ARRAY, SHT_PREINIT_ARRAY
-			slots(s.Range)
+		case 14, 16: // SHT_INIT_ARRAY, SHT_PREINIT_ARRAY
+			slots(s.Range, RoleInit)
+		case 15: // SHT_FINI_ARRAY
+			slots(s.Range, RoleFini)
 		}
-		if (s.Name == ".init" || s.Name == ".fini") && s.End > s.Start {
-			fn(s.Start)
+		switch {
+		case s.End <= s.Start:
+		case s.Name == ".init":
+			fn(s.Start, RoleInit)
+		case s.Name == ".fini":
+			fn(s.Start, RoleFini)
 		}
 	}
 	if fr, err := b.file.Frames(); err == nil && fr != nil {
@@ -363,9 +385,9 @@ func (b *builder) always() {
 			switch {
 			case c.Personality == 0:
 			case !c.PersonalityIndirect:
-				fn(c.Personality)
+				fn(c.Personality, RolePersonality)
 			default:
-				slots(image.Range{Start: c.Personality, End: c.Personality + 8})
+				slots(image.Range{Start: c.Personality, End: c.Personality + 8}, RolePersonality)
 			}
 		}
 	}

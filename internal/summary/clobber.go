@@ -6,7 +6,8 @@ import (
 )
 
 // registers computes which registers each function may change, itself or by what it calls. A function with a call or
-// jump that is not known, or that goes to another module, may change all that the psABI lets it, and so may a stub.
+// jump that is not known, or that goes to another module, may change all that the psABI lets it, and so may a stub. Those
+// argument registers that a function both pushes and pops it may restore (preserve_most, run-time helpers): restored.
 func (b *builder) registers() {
 	funcs := b.graph.Funcs
 	own := make([]decode.RegSet, len(funcs))
@@ -15,14 +16,26 @@ func (b *builder) registers() {
 		index[f.Entry] = int32(i)
 	}
 	callers := make([][]int32, len(funcs))
+	b.restored = map[uint64]decode.RegSet{}
 	var work []int32
 	for i, f := range funcs {
 		var w decode.RegSet
 		if f.Stub || f.Incomplete != "" {
 			w = decode.AllRegs
 		}
+		var pushed, popped decode.RegSet
 		for k := range f.Insts {
-			w |= f.Insts[k].Writes
+			in := &f.Insts[k]
+			w |= in.Writes
+			switch {
+			case in.Op == decode.OpPush && in.Src.Kind == decode.ArgReg:
+				pushed |= 1 << in.Src.Reg
+			case in.Op == decode.OpPop && in.Dst.Kind == decode.ArgReg:
+				popped |= 1 << in.Dst.Reg
+			}
+		}
+		if k := pushed & popped & argSet; k != 0 {
+			b.restored[f.Entry] = k
 		}
 		for k := range f.Blocks {
 			bl := &f.Blocks[k]

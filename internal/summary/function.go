@@ -12,13 +12,17 @@ import (
 // worker analyses functions one after another into a part.
 type worker struct {
 	*builder
-	a     value.Analysis
-	out   *part
-	remap []int32 // expression index in a.T to that in out, +1; 0 if not yet there
-	runs  map[value.Val]value.Val
-	calls []int32 // instruction index to call index in out, +1
-	f     *cfg.Func
-	depth int
+	a      value.Analysis
+	out    *part
+	remap  []int32 // expression index in a.T to that in out, +1; 0 if not yet there
+	runs   map[value.Val]value.Val
+	calls  []int32 // instruction index to call index in out, +1
+	f      *cfg.Func
+	depth  int
+	varies bool          // see Variadic
+	flow   []flow        // by block of f, see arity
+	saved  decode.RegSet // argument registers that f stores whole into its frame as it got them
+	framed int8          // rbp points into f's frame: 1 yes, -1 no, 0 not known yet
 }
 
 func newWorker(b *builder) *worker {
@@ -27,6 +31,7 @@ func newWorker(b *builder) *worker {
 	w.a.Fixed = b.fixed
 	w.a.Code = b.file.Exec
 	w.a.Clobbers = b.clobbers
+	w.a.Signals = b.signals
 	return w
 }
 
@@ -110,6 +115,9 @@ func (w *worker) function(f *cfg.Func) {
 	if len(f.Pads) > 0 {
 		fn.Flags |= HasPads
 	}
+	if f.Origin == cfg.FromTaken {
+		fn.Flags |= Guessed
+	}
 	b0 := uint32(len(o.blocks))
 	c0, y0, fr0, st0 := uint32(len(o.calls)), uint32(len(o.sys)), uint32(len(o.frame)), uint32(len(o.stores))
 	r0, t0, re0 := uint32(len(o.rets)), uint32(len(o.takes)), uint32(len(o.refs))
@@ -140,7 +148,15 @@ func (w *worker) function(f *cfg.Func) {
 			fn.Sym = p.Sym
 		}
 	} else {
+		var void bool
+		w.varies = true
+		if fn.Args, void = w.arity(f); void {
+			fn.Flags |= Void // unless a callee leaves one, see arities
+		}
 		fn.LostParams = w.facts(f, b0)
+		if w.varies || w.a.ArgsShown {
+			fn.Flags |= Variadic
+		}
 	}
 	fn.Calls = [2]uint32{c0, uint32(len(o.calls))}
 	fn.Sys = [2]uint32{y0, uint32(len(o.sys))}
@@ -190,6 +206,9 @@ func (w *worker) facts(f *cfg.Func, b0 uint32) (lostParams uint8) {
 		if w.a.Reached(int32(bi)) && isCall(f, b) {
 			n++
 			w.calls[b.Last-1] = n
+			if runsOn(b) {
+				n++
+			}
 		}
 	}
 	re0 := len(o.refs)
@@ -197,13 +216,13 @@ func (w *worker) facts(f *cfg.Func, b0 uint32) (lostParams uint8) {
 		b := &f.Blocks[block]
 		if idx == b.Last-1 {
 			if isCall(f, b) {
-				w.call(b, b0+uint32(block), in, s)
+				w.call(b, b0, b0+uint32(block), in, s)
 			}
 			switch in.Op {
 			case decode.OpSyscall, decode.OpInt80, decode.OpSysenter:
 				w.syscall(b0+uint32(block), in, s)
 			case decode.OpRet:
-				o.rets = append(o.rets, Ret{Value: w.val(s.Reg[decode.RAX]), Block: b0 + uint32(block)})
+				o.rets = append(o.rets, Ret{Value: w.kept(s.Reg[decode.RAX]), Block: b0 + uint32(block)})
 			}
 		}
 		w.references(b, b0+uint32(block), idx, in, s)
@@ -242,7 +261,7 @@ func (w *worker) facts(f *cfg.Func, b0 uint32) (lostParams uint8) {
 			if e.A < 8 {
 				lostParams |= 1 << e.A
 			}
-		case value.Addr, value.Sym, value.Load:
+		case value.Addr, value.Sym, value.Load, value.Result:
 			if x := w.expr(int32(i)); x != 0 {
 				o.losts = append(o.losts, x)
 			}
@@ -273,14 +292,26 @@ func isCall(f *cfg.Func, b *cfg.Block) bool {
 	return b.TailTo != 0
 }
 
-func (w *worker) call(b *cfg.Block, block uint32, in *decode.Inst, s *value.State) {
+const maxArguments = 6 // in registers
+
+// runsOn reports whether a block ends in a call behind which control runs on into another function: two calls.
+func runsOn(b *cfg.Block) bool { return b.Term == cfg.TermCall && b.TailTo != 0 }
+
+func (w *worker) call(b *cfg.Block, b0, block uint32, in *decode.Inst, s *value.State) {
 	c := Call{Site: in.Addr, Block: block, NoReturn: b.NoReturn, Tail: in.Op != decode.OpCall}
+	w.out.pass = append(w.out.pass, w.site(int32(block-b0), &c))
 	var delta int64 // from the stack pointer to the first stack-passed argument, at this instruction
 	if c.Tail {
 		delta = 8
 	}
+	if runsOn(b) {
+		defer func() {
+			w.out.calls = append(w.out.calls, Call{Site: in.Addr, Block: block, Tail: true, Target: b.TailTo, Prepared: maxArguments})
+			w.out.pass = append(w.out.pass, 0)
+		}()
+	}
 	switch {
-	case b.TailTo != 0:
+	case b.TailTo != 0 && !runsOn(b):
 		c.Kind, c.Target = Direct, b.TailTo
 	case in.Flags&decode.Indirect == 0 && in.Op == decode.OpCall:
 		c.Kind, c.Target = Direct, uint64(in.Imm)
@@ -308,10 +339,7 @@ func (w *worker) call(b *cfg.Block, block uint32, in *decode.Inst, s *value.Stat
 	sp, known := w.a.T.One(s.Reg[decode.RSP])
 	if known && sp.Kind == value.Stack && !sp.Any {
 		for k := range c.StackArg {
-			c.StackArg[k] = w.val(w.a.Slot(s, int32(sp.Off+delta)+8*int32(k), 8))
-			if c.StackArg[k] == 0 {
-				c.StackArg[k] = w.val(w.a.Slot(s, int32(sp.Off+delta)+8*int32(k), 4))
-			}
+			c.StackArg[k] = w.val(w.a.Passed(s, int32(sp.Off+delta)+8*int32(k)))
 		}
 	}
 	call := uint32(len(w.out.calls))
@@ -338,7 +366,7 @@ func (w *worker) syscall(block uint32, in *decode.Inst, s *value.State) {
 		y.Kind = Sysenter
 	}
 	for k, r := range [...]decode.Reg{decode.RDI, decode.RSI, decode.RDX, decode.R10, decode.R8, decode.R9} {
-		y.Args[k] = w.val(s.Reg[r])
+		y.Args[k] = w.kept(s.Reg[r])
 	}
 	w.out.sys = append(w.out.sys, y)
 }
@@ -366,6 +394,12 @@ func (w *worker) references(b *cfg.Block, block uint32, idx int32, in *decode.In
 			address(va)
 		} else if w.fixed && in.Seg == 0 {
 			address(uint64(in.Disp))
+		}
+		if in.Base < 16 && in.Base != decode.RSP && s.Reg[in.Base] > 0 {
+			// One function's address computed from another's.
+			if e, ok := w.a.T.One(w.a.Address(s, in)); ok && e.Kind == value.Addr && !e.Any && w.file.Exec(uint64(e.Off)) {
+				take(uint64(e.Off))
+			}
 		}
 	} else if in.Flags&decode.HasMem != 0 && in.Seg == 0 {
 		if va, ok := in.AbsMem(); ok {
@@ -408,5 +442,14 @@ func (w *worker) store(block uint32, in *decode.Inst, s *value.State) {
 	if e, ok := w.a.T.One(v); ok && e.Kind == value.Const && !(one && pe.Kind == value.Addr) && !w.fixed {
 		return
 	}
-	w.out.stores = append(w.out.stores, Store{Site: in.Addr, Addr: w.val(p), Value: w.val(v), Block: block, Size: uint32(in.MemSize)})
+	w.out.stores = append(w.out.stores, Store{Site: in.Addr, Addr: w.val(p), Value: w.kept(v), Block: block, Size: uint32(in.MemSize)})
+}
+
+// kept carries a value over that is not lost because it is recorded; if it cannot be, it is lost after all.
+func (w *worker) kept(v value.Val) value.Val {
+	x := w.val(v)
+	if x == 0 {
+		w.a.Lose(v)
+	}
+	return x
 }

@@ -92,6 +92,7 @@ func sanity(t testing.TB, m *Module) {
 			in(c.Block, "call")
 			x := &m.Blocks[c.Block]
 			check(c.Site >= x.Start && c.Site < x.End, "call at %#x outside its block", c.Site)
+			check(c.Prepared <= 6 && !(c.UsesResult && c.Tail), "call at %#x prepares %d arguments, uses result: %v", c.Site, c.Prepared, c.UsesResult)
 			check(c.Kind != BySym || c.Sym > 0 && int(c.Sym) < len(m.Dyn.Symbols), "call at %#x: symbol %d", c.Site, c.Sym)
 			for _, v := range slices.Concat(c.Args[:], c.StackArg[:], []value.Val{c.Value}) {
 				val(v, "call")
@@ -128,6 +129,7 @@ func sanity(t testing.TB, m *Module) {
 		for k := f.Losts[0]; k < f.Losts[1]; k++ {
 			check(int(m.Losts[k]) < len(m.Exprs), "function %#x: loses expression %d", f.Entry, m.Losts[k])
 		}
+		check(f.Args <= 6 && (f.Flags&(Stub|Incomplete) == 0 || f.Args == 0 && f.Flags&Void == 0), "function %#x consumes %d arguments, flags %b", f.Entry, f.Args, f.Flags)
 		check(f.Exprs[0] <= f.Exprs[1] && int(f.Exprs[1]) <= len(m.Exprs), "function %#x: expressions %v", f.Entry, f.Exprs)
 		for _, n := range []Name{f.Name, f.Incomplete} {
 			check(uint64(n.Off)+uint64(n.Len) <= uint64(len(m.Text)), "function %#x: name %v", f.Entry, n)

@@ -40,7 +40,7 @@ type Module struct {
 	Runs   [][2]int32   // larger sets: runs of Sets
 	Sets   []int32
 	Ptrs   []Ptr  // pointers that the loader or the linker put into data, sorted by Slot
-	Always []Ptr  // pointers that the runtime itself follows: init, fini, their arrays, personality routines
+	Always []Ptr  // pointers that the runtime itself follows, see PtrRole
 	Objs   []Obj  // data objects with known bounds, sorted by Start, disjoint
 	Strs   []Str  // identifiers at addresses that code makes or data point to; only in files that may look names up
 	Text   []byte // names, one after another
@@ -69,7 +69,10 @@ type Func struct {
 	Sym        uint32    // PLT stubs: dynamic symbol of the slot's relocation, 0 if it has none (IRELATIVE)
 	Flags      FuncFlags
 	LostParams uint8 // bit k: argument k (0-5 registers, 6 and 7 the first stack-passed ones) is lost sight of
-	_          [5]uint8
+	// Args is a lower bound of the number of register arguments (0-6): the last one that the function, or what it hands its
+	// arguments on to, certainly consumes. 0 also for stubs, and for incomplete and variadic functions.
+	Args uint8
+	_    [4]uint8
 }
 
 // FuncFlags are properties of a function.
@@ -80,6 +83,9 @@ const (
 	Stub                             // PLT stub through Slot
 	Incomplete                       // control flow not fully known: calls anything address-taken
 	HasPads                          // has landing pads
+	Void                             // returns, and certainly leaves no value in rax then
+	Variadic                         // perhaps: looks at al, stores an argument register whole into its frame, or passes on the address of what it is given on the stack
+	Guessed                          // nothing but its address says that a function begins there
 )
 
 // Block is a basic block.
@@ -120,7 +126,11 @@ type Call struct {
 	Kind     CallKind
 	Tail     bool
 	NoReturn bool // known not to return
-	_        [5]uint8
+	// Prepared is an upper bound of the number of register arguments (0-6): the last one whose register is not certainly
+	// left over from an earlier call.
+	Prepared   uint8
+	UsesResult bool // what the callee leaves in rax is certainly wanted; false for tail jumps
+	_          [3]uint8
 }
 
 // SysSite is a system-call instruction.
@@ -192,7 +202,8 @@ type Ptr struct {
 	Addend int64
 	Sym    uint32
 	Kind   PtrKind
-	_      [3]uint8
+	Role   PtrRole
+	_      [2]uint8
 }
 
 // PtrKind says where a pointer comes from.
@@ -206,6 +217,17 @@ const (
 	PtrWord             // fixed-address file: a word that lies within the file's segments
 	PtrTLS              // thread-local: DTPMOD, TPOFF, TLSDESC
 	PtrCopy             // COPY
+	PtrDistance         // four bytes of constant data: the distance of the function Target from an address that code makes
+)
+
+// PtrRole says who follows a pointer of Module.Always, and so how what it points to is called.
+type PtrRole uint8
+
+const (
+	RoleNone        PtrRole = iota // not of Always
+	RoleInit                       // constructors: DT_INIT, preinit_array, init_array
+	RoleFini                       // destructors: DT_FINI, fini_array
+	RolePersonality                // personality routines of the unwinder
 )
 
 // Obj is a data object bounded by a symbol.
@@ -224,6 +246,15 @@ func (m *Module) At(va uint64) int {
 		return lo - 1
 	}
 	return -1
+}
+
+// Before returns the number of functions whose entry is below va.
+func (m *Module) Before(va uint64) int {
+	n := m.after(va)
+	if n > 0 && m.Funcs[n-1].Entry == va {
+		n--
+	}
+	return n
 }
 
 // after returns the number of functions whose entry is at most va.

@@ -209,5 +209,8 @@ func packageOf(compiler string) string {
 			return c.Pkg
 		}
 	}
+	if compiler == "clang++" {
+		return "clang"
+	}
 	return compiler
 }

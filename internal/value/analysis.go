@@ -12,12 +12,25 @@ type Memory interface {
 	At(addr uint64, size int) (Expr, bool)
 }
 
+// SignalFunc is a function of libc whose effect on memory is known, because addresses in the frame are passed to it where a
+// handler lies beside them.
+type SignalFunc uint8
+
+const (
+	NoSignal     SignalFunc = iota
+	SignalSet               // sigemptyset and its like: touches the 128 bytes at its first argument
+	SigAction               // sigaction: reads what its second argument points to, writes the 152 bytes at its third
+	ReturnsTwice            // setjmp, vfork: goes on once more, with the frame as it is by then
+)
+
 // Analysis is the reusable state of the interpretation of one function after another; one goroutine has one.
 type Analysis struct {
 	T     Table
 	Mem   Memory
 	Fixed bool                 // the file has a fixed address: 32-bit values may be addresses
 	Code  func(va uint64) bool // whether an address is one of code; may be nil
+	// Signals says which functions handle sets of signals and handlers; nil if none is known.
+	Signals func(va uint64) SignalFunc
 	// Clobbers returns the registers that the function at an address may change; nil if that is not known of any.
 	Clobbers func(va uint64) decode.RegSet
 
@@ -30,7 +43,14 @@ type Analysis struct {
 	rank  []int32
 	stack []int32
 
+	// ArgsShown: an address has been passed on that may be one of what the function was given on the stack.
+	ArgsShown bool
+
+	loads map[int32]bool // places of the frame that the function reads by name: no arguments that it passes
+
 	tracking bool
+	twice    bool // the function makes a call that returns twice
+	reported bool // the store under way is one that a visitor of Replay sees: 8 bytes by a move
 	lost     []bool
 	liveIn   []decode.RegSet
 	readIn   []decode.RegSet
@@ -56,6 +76,12 @@ func (a *Analysis) Run(f *cfg.Func) {
 	if n == 0 {
 		return
 	}
+	a.twice = a.returnsTwice()
+	if a.loads == nil {
+		a.loads = map[int32]bool{}
+	}
+	clear(a.loads)
+	a.ArgsShown = false
 	a.postorder()
 	entry := &a.cur
 	a.entry(entry)
@@ -78,8 +104,11 @@ func (a *Analysis) Run(f *cfg.Func) {
 				a.step(s, &f.Insts[i], i)
 			}
 			s.live = true
-			for _, t := range blk.Succs {
-				if a.join(&a.in[t], s) {
+			for k, t := range blk.Succs {
+				r, v := a.refine(s, blk, k)
+				changes := a.join(&a.in[t], s)
+				a.unrefine(s, r, v)
+				if changes {
 					a.dirty[t] = true
 					if a.rank[t] <= a.rank[b] {
 						changed = true
@@ -88,6 +117,20 @@ func (a *Analysis) Run(f *cfg.Func) {
 			}
 		}
 	}
+}
+
+// returnsTwice reports whether the function makes a call that returns twice.
+func (a *Analysis) returnsTwice() bool {
+	for i := range a.f.Blocks {
+		b := &a.f.Blocks[i]
+		if b.Term != cfg.TermCall || a.Signals == nil {
+			continue
+		}
+		if in := &a.f.Insts[b.Last-1]; in.Flags&decode.Indirect == 0 && a.Signals(uint64(in.Imm)) == ReturnsTwice {
+			return true
+		}
+	}
+	return false
 }
 
 func (a *Analysis) postorder() {
@@ -152,7 +195,7 @@ func (a *Analysis) entry(s *State) {
 
 // pad is the state where the unwinder lands: only the frame's contents survive, and we do not know where it is.
 func (a *Analysis) pad(s *State) {
-	*s = State{Slots: s.Slots[:0], live: true, Escaped: true, ArgsLost: true}
+	*s = State{Slots: s.Slots[:0], live: true, Escaped: true, Low: lowest, ArgsLost: true}
 }
 
 // Replay goes over all reachable blocks again, in address order, and calls visit with the state before each instruction.
@@ -179,6 +222,29 @@ func (a *Analysis) Replay(visit func(block int32, inst int32, i *decode.Inst, s 
 		}
 	}
 	a.tracking = false
+}
+
+// refine narrows s to what holds where block b goes on to successor k, and returns what unrefine needs: a register that was
+// compared with 0 is 0 where it was equal.
+func (a *Analysis) refine(s *State, b *cfg.Block, k int) (decode.Reg, Val) {
+	if b.Term != cfg.TermCond || len(b.Succs) != 2 || b.Last-b.First < 2 || b.Succs[0] == b.Succs[1] {
+		return decode.NoReg, 0
+	}
+	j, t := &a.f.Insts[b.Last-1], &a.f.Insts[b.Last-2]
+	if j.Op != decode.OpJcc || t.Op != decode.OpTest || t.Size != 8 || t.Dst.Kind != decode.ArgReg || t.Src != t.Dst ||
+		!(j.Cond == 4 && k == 0 || j.Cond == 5 && k == 1) {
+		return decode.NoReg, 0
+	}
+	r := t.Dst.Reg & 15
+	v := s.Reg[r]
+	s.Reg[r] = a.T.Const(0)
+	return r, v
+}
+
+func (a *Analysis) unrefine(s *State, r decode.Reg, v Val) {
+	if r != decode.NoReg {
+		s.Reg[r] = v
+	}
 }
 
 // Reached reports whether control can come to block b.
@@ -262,12 +328,14 @@ func (a *Analysis) load(s *State, v Val, size uint8, signed bool) Val {
 func (a *Analysis) load1(s *State, e Expr, idx int32, size, sz uint8) Val {
 	switch {
 	case e.Kind == Stack && !e.Any && e.Off > -1<<20 && e.Off < 1<<20 && (size == 4 || size == 8):
+		a.loads[int32(e.Off)] = true
 		v := a.Slot(s, int32(e.Off), size)
 		if size == 4 {
 			v = a.word(v, sz&SignBit != 0)
 		}
 		return v
 	case e.Kind == Stack:
+		a.ArgsShown = a.ArgsShown || e.Any || e.Off+int64(size) > 8
 		return 0
 	case e.Kind == Addr && !e.Any && a.Mem != nil:
 		if x, ok := a.Mem.At(uint64(e.Off), int(size)); ok {

@@ -1,5 +1,7 @@
 package value
 
+import "slices"
+
 // Kind is the kind of a symbolic value.
 type Kind uint8
 
@@ -178,6 +180,9 @@ func (t *Table) fromList(l []int32) Val {
 		}
 	}
 	if n > maxConst || n-consts > maxSet {
+		if m := t.mergeLoads(l); len(m) < n {
+			return t.fromList(m)
+		}
 		return t.widen(l)
 	}
 	for i, r := range t.runs {
@@ -203,24 +208,138 @@ func equal(a, b []int32) bool {
 	return true
 }
 
-// widen makes one expression of many: an unknown position in what all of them denote, or Top.
+// mergeLoads makes loads from many places in one thing, in place, into loads from an unknown place in it.
+func (t *Table) mergeLoads(l []int32) []int32 {
+	for i := 0; i < len(l); i++ {
+		e := t.Exprs[l[i]]
+		if e.Kind != Load {
+			continue
+		}
+		var bases [2 * maxConst]int32
+		n := 0
+		for _, x := range l[i:] {
+			if o := t.Exprs[x]; o.Kind == Load && o.Off == e.Off && o.Size == e.Size && o.Any == e.Any {
+				bases[n] = o.A
+				n++
+			}
+		}
+		if n < 4 {
+			continue
+		}
+		v := t.widen(bases[:n])
+		if v == 0 {
+			continue
+		}
+		m := i
+		for _, x := range l[i:] {
+			if o := t.Exprs[x]; !(o.Kind == Load && o.Off == e.Off && o.Size == e.Size && o.Any == e.Any) {
+				l[m] = x
+				m++
+			}
+		}
+		l = l[:m]
+		for _, x := range slices.Clone(t.Set(v)) {
+			e.A = x
+			l = append(l, int32(t.Intern(e)))
+		}
+		return l
+	}
+	return l
+}
+
+// mergeAddresses makes addresses of many places in one thing, in place, into those of unknown places in it.
+func (t *Table) mergeAddresses(l []int32) []int32 {
+	var a [2 * maxConst]int32
+	n, m := 0, 0
+	for _, x := range l {
+		if t.Exprs[x].Kind == Addr {
+			a[n] = x
+			n++
+		}
+	}
+	if n < 4 {
+		return l
+	}
+	v := t.widen(a[:n])
+	if v == 0 {
+		return l
+	}
+	for _, x := range l {
+		if t.Exprs[x].Kind != Addr {
+			l[m] = x
+			m++
+		}
+	}
+	return append(l[:m], t.Set(v)...)
+}
+
+// widen makes few expressions of many: an unknown position in what all of them denote, or Top. Addresses stay what they are
+// the addresses of: the lowest and the last but one of places that follow each other closely or in steps of one size (the
+// last may be the end of an object through which a pointer moves down).
 func (t *Table) widen(l []int32) Val {
 	e := t.Exprs[l[0]]
-	for _, x := range l[1:] {
-		o := t.Exprs[x]
-		if o.Kind != e.Kind || o.A != e.A || o.Size != e.Size || e.Kind == Const {
-			return 0
-		}
-		e.Off = min(e.Off, o.Off)
-	}
 	if e.Kind == Const {
 		return 0
 	}
-	e.Any = true
-	if e.Kind != Addr {
-		e.Off = 0
+	for _, x := range l[1:] {
+		if o := t.Exprs[x]; o.Kind != e.Kind || o.A != e.A || o.Size != e.Size {
+			return 0
+		}
 	}
-	return t.Intern(e)
+	if e.Kind != Addr {
+		e.Any, e.Off = true, 0
+		return t.Intern(e)
+	}
+	var out, exact [2 * maxConst]int32
+	n, k := 0, 0
+	for _, x := range l {
+		if t.Exprs[x].Any {
+			out[n] = x
+			n++
+		} else {
+			exact[k] = x
+			k++
+		}
+	}
+	if k > 0 {
+		low, second, ok := t.steps(exact[:k])
+		if !ok {
+			return 0
+		}
+		e.Any, e.Off = true, low
+		out[n] = int32(t.Intern(e))
+		e.Off = second
+		out[n+1] = int32(t.Intern(e))
+		n += 2
+	}
+	if n >= len(l) || n > maxSet {
+		return 0
+	}
+	return t.fromList(out[:n])
+}
+
+// steps returns the lowest and the last but one of addresses that follow each other closely or in steps of one size; false
+// if they do not.
+func (t *Table) steps(l []int32) (low, second int64, ok bool) {
+	low, high := t.Exprs[l[0]].Off, t.Exprs[l[0]].Off
+	for _, x := range l {
+		low, high = min(low, t.Exprs[x].Off), max(high, t.Exprs[x].Off)
+	}
+	step := int64(0)
+	second = low
+	for _, x := range l {
+		o := t.Exprs[x].Off
+		if o < high {
+			second = max(second, o)
+		}
+		for a, b := o-low, step; ; a, b = b, a%b {
+			if b == 0 {
+				step = a
+				break
+			}
+		}
+	}
+	return low, second, high-low <= 128 || step >= 8 && (high-low)/step <= 2*int64(len(l))
 }
 
 // Join is the union of two values.
@@ -257,17 +376,28 @@ func (t *Table) JoinWiden(a, b Val) Val {
 	var l [2 * maxConst]int32
 	r := t.runs[^j]
 	n := copy(l[:], t.flat[r[0]:r[1]])
+	n = len(t.mergeAddresses(t.mergeLoads(l[:n])))
 	m := 0
+	consts := 0
+	t.each(a, func(e Expr) {
+		if e.Kind == Const {
+			consts++
+		}
+	})
 	for i := 0; i < n; i++ {
 		e := t.Exprs[l[i]]
 		if e.Kind == Const {
-			return 0
+			if consts--; consts < 0 { // one that is new
+				return 0
+			}
+			l[m] = l[i]
+			m++
+			continue
 		}
 		e.Any = true
 		if e.Kind != Addr {
 			e.Off = 0
 		}
-		// One Any per base: the lowest offset of an address keeps its object.
 		l[m] = int32(t.Intern(e))
 		m++
 	}

@@ -5,13 +5,17 @@ import (
 	"syspart/internal/decode"
 )
 
-// While a function is replayed, the analysis notes which expressions it loses sight of: values that are stored outside the
-// frame, returned, handed to instructions that are not followed, or that merge into Top where they can still be used. What
-// is passed to a call in an argument register is not lost: the call records it. An expression that is not lost is, in this
-// function, only dereferenced, compared, called, passed on, or dropped.
+// While a function is replayed, the analysis notes which expressions it loses sight of: values that are handed to
+// instructions that are not followed, stored where the frame is not known, or that merge into Top where they can still be
+// used. What is passed to a call in an argument register, returned in rax, or moved whole to memory outside the frame is
+// not lost: whoever replays sees it there. An expression that is not lost is, in this function, only dereferenced,
+// compared, called, passed on, returned, stored or dropped.
 
 // Lost reports whether expression i was lost; valid after Replay.
 func (a *Analysis) Lost(i int32) bool { return int(i) < len(a.lost) && a.lost[i] }
+
+// Lose notes that a value goes out of sight at the place where the function is replayed.
+func (a *Analysis) Lose(v Val) { a.lose(v) }
 
 func (a *Analysis) lose(v Val) {
 	if !a.tracking || v == 0 {
@@ -27,6 +31,13 @@ func (a *Analysis) lose(v Val) {
 	r := a.T.runs[^v]
 	for _, x := range a.T.flat[r[0]:r[1]] {
 		a.lost[x] = true
+	}
+}
+
+// loseStored notes that v goes to memory outside the frame.
+func (a *Analysis) loseStored(v Val) {
+	if !a.reported {
+		a.lose(v)
 	}
 }
 
@@ -62,6 +73,13 @@ func (a *Analysis) loseUnless(v, w Val) {
 		if !has(x) {
 			a.lose(Val(x))
 		}
+	}
+}
+
+// loseMerged loses v where it goes into w, a union of it with others: one that is not Top stands for all of them.
+func (a *Analysis) loseMerged(v, w Val) {
+	if w == 0 {
+		a.lose(v)
 	}
 }
 
@@ -146,17 +164,19 @@ func (a *Analysis) uses(i *decode.Inst, leaves, calls bool) (reads, writes decod
 // leave notes what is lost on the way from the end of block b, in state s, into its successors.
 func (a *Analysis) leave(b int32, s *State) {
 	f := a.f
-	for _, t := range f.Blocks[b].Succs {
+	for k, t := range f.Blocks[b].Succs {
 		in := &a.in[t]
+		reg, was := a.refine(s, &f.Blocks[b], k)
 		for r := range s.Reg {
 			live := a.liveIn[t]
 			if in.Junk.Has(decode.Reg(r)) {
 				live = a.readIn[t] // no call is given what another one left behind
 			}
 			if live.Has(decode.Reg(r)) {
-				a.loseUnless(s.Reg[r], in.Reg[r])
+				a.loseMerged(s.Reg[r], in.Reg[r])
 			}
 		}
+		a.unrefine(s, reg, was)
 		for _, x := range s.Slots {
 			if x.Val == 0 {
 				continue
@@ -166,7 +186,7 @@ func (a *Analysis) leave(b int32, s *State) {
 				if y.Off == x.Off {
 					found = true
 					if y.Size == x.Size {
-						a.loseUnless(x.Val, y.Val)
+						a.loseMerged(x.Val, y.Val)
 					} else {
 						a.lose(x.Val)
 					}
@@ -219,7 +239,10 @@ func (a *Analysis) loseMemory(s *State, p Val) {
 		return
 	}
 	stack := false
-	a.T.each(p, func(e Expr) { stack = stack || e.Kind == Stack })
+	a.T.each(p, func(e Expr) {
+		stack = stack || e.Kind == Stack
+		a.ArgsShown = a.ArgsShown || e.Kind == Stack && (e.Any || e.Off > -64)
+	})
 	if stack {
 		for _, x := range s.Slots {
 			a.lose(x.Val)
@@ -279,14 +302,15 @@ func (a *Analysis) derive(s *State, i *decode.Inst, v Val) {
 
 func (a *Analysis) code(va uint64) bool { return a.Code != nil && a.Code(va) }
 
-// loseStackArgs notes that a call is given what lies at the bottom of the frame.
+// loseStackArgs notes that a call is given what lies at the bottom of the frame: what is there besides the first two
+// arguments, which whoever replays sees.
 func (a *Analysis) loseStackArgs(s *State) {
 	if !a.tracking {
 		return
 	}
 	e, ok := a.T.One(s.Reg[decode.RSP])
-	for _, x := range s.Slots {
-		if !ok || e.Kind != Stack || e.Any || int64(x.Off) >= e.Off && int64(x.Off) < e.Off+64 {
+	for i := range s.Slots {
+		if x := &s.Slots[i]; a.passed(x) && (!ok || e.Kind != Stack || e.Any || int64(x.Off) >= e.Off+16 && int64(x.Off) < e.Off+64) {
 			a.lose(x.Val)
 		}
 	}

@@ -4,9 +4,10 @@ import "syspart/internal/decode"
 
 // Slot is a tracked place in the function's frame.
 type Slot struct {
-	Off  int32 // bytes above the stack pointer at entry
-	Size uint8 // 4 or 8
-	Val  Val
+	Off   int32 // bytes above the stack pointer at entry
+	Size  uint8 // 4 or 8
+	Fresh bool  // stored since the last call
+	Val   Val
 }
 
 const (
@@ -22,10 +23,14 @@ type State struct {
 	Slots []Slot
 	// Escaped: the address of a place in the frame has been made, so stores and calls that we cannot follow may write it.
 	Escaped bool
+	// Low is the lowest place whose address has been made; below it are places that only this function's code names.
+	Low int32
 	// ArgsLost: the stack-passed arguments may have been overwritten.
 	ArgsLost bool
 	// Junk are registers that hold what a call left there: no value that compiled code reads. Their Reg is Top.
-	Junk  decode.RegSet
+	Junk decode.RegSet
+	// Dirty: since the last call something has been stored into the frame of which only the place, or not even that, is known.
+	Dirty bool
 	live  bool
 	joins uint8
 }
@@ -87,11 +92,14 @@ func (a *Analysis) join(s, o *State) bool {
 	if junk != s.Junk {
 		s.Junk, changed = junk, true
 	}
-	if o.Escaped && !s.Escaped {
-		s.Escaped, changed = true, true
+	if o.Escaped && (!s.Escaped || o.Low < s.Low) {
+		s.Escaped, s.Low, changed = true, o.Low, true
 	}
 	if o.ArgsLost && !s.ArgsLost {
 		s.ArgsLost, changed = true, true
+	}
+	if o.Dirty && !s.Dirty {
+		s.Dirty, changed = true, true
 	}
 	// Slots: those below the return address must be known on both sides; an argument's place that one side has not
 	// written still holds the argument there.
@@ -107,16 +115,22 @@ func (a *Analysis) join(s, o *State) bool {
 				if v != x.Val {
 					changed = true
 				}
-				out = append(out, Slot{x.Off, x.Size, v})
+				out = append(out, Slot{x.Off, x.Size, x.Fresh, v})
 				n++
 			} else {
+				a.escape(s, x.Val)
+				s.Dirty = s.Dirty || x.Fresh
 				changed = true
 			}
 		case i == len(s.Slots) || o.Slots[j].Off < s.Slots[i].Off:
 			x := o.Slots[j]
 			j++
+			a.escapes(s, x.Val, x.Off < 8, &changed)
+			if x.Off < 8 && x.Fresh && !s.Dirty {
+				s.Dirty, changed = true, true
+			}
 			if x.Off >= 8 {
-				out = append(out, Slot{x.Off, x.Size, merge(x.Val, a.Slot(s, x.Off, x.Size))})
+				out = append(out, Slot{x.Off, x.Size, x.Fresh, merge(x.Val, a.Slot(s, x.Off, x.Size))})
 				changed = true
 			}
 		default:
@@ -135,14 +149,32 @@ func (a *Analysis) join(s, o *State) bool {
 			if v != x.Val {
 				changed = true
 			}
+			a.escapes(s, x.Val, v == 0, &changed)
+			a.escapes(s, y.Val, v == 0, &changed)
+			if v == 0 && (x.Fresh || y.Fresh) && !s.Dirty {
+				s.Dirty, changed = true, true
+			}
+			if y.Fresh && !x.Fresh {
+				x.Fresh, changed = true, true
+			}
 			if v != 0 || x.Off >= 8 {
-				out = append(out, Slot{x.Off, x.Size, v})
+				out = append(out, Slot{x.Off, x.Size, x.Fresh, v})
 			}
 		}
 	}
 	s.Slots = append(s.Slots[:0], out...)
 	a.tmp = out
 	return changed
+}
+
+// escapes is escape if lost is set; changed notes that s changed by it.
+func (a *Analysis) escapes(s *State, v Val, lost bool, changed *bool) {
+	if !lost {
+		return
+	}
+	e, low := s.Escaped, s.Low
+	a.escape(s, v)
+	*changed = *changed || e != s.Escaped || low != s.Low
 }
 
 func (a *Analysis) param(off int32, lost bool) Val {
@@ -168,8 +200,41 @@ func (a *Analysis) Slot(s *State, off int32, size uint8) Val {
 	return a.param(off, s.ArgsLost)
 }
 
+// passed reports whether a place of the frame may hold an argument of the next call. It has been stored since the last call,
+// for calls may write where they find arguments, and compilers store these when no other call is to come before; and the
+// function does not read it, for what it keeps for itself lies elsewhere.
+func (a *Analysis) passed(x *Slot) bool { return x.Fresh && !a.loads[x.Off] }
+
+// Passed returns what a call is given at off in the frame; in a jump out of the function, what the function itself was
+// given. What is there and is no argument counts as 0.
+func (a *Analysis) Passed(s *State, off int32) Val {
+	if off >= 8 {
+		return a.Slot(s, off, 8)
+	}
+	for i := range s.Slots {
+		x := &s.Slots[i]
+		if !a.passed(x) {
+			continue
+		}
+		if x.Off == off {
+			return x.Val
+		}
+		if x.Off < off+8 && off < x.Off+int32(x.Size) {
+			return 0
+		}
+	}
+	if s.Dirty {
+		return 0
+	}
+	return a.T.Const(0)
+}
+
 // setSlot stores v into size bytes of the frame at off; size 0 is an unknown number of bytes upwards.
 func (a *Analysis) setSlot(s *State, off int32, size int32, v Val) {
+	if a.twice { // found again by what goes on a second time
+		a.lose(v)
+		a.escape(s, v)
+	}
 	end := off + size
 	if size == 0 {
 		end = 1 << 30
@@ -190,17 +255,22 @@ func (a *Analysis) setSlot(s *State, off int32, size int32, v Val) {
 	}
 	s.Slots = s.Slots[:n]
 	if size != 4 && size != 8 {
+		s.Dirty = true
 		a.lose(v)
+		a.escape(s, v)
 		if off >= 8 || end > 8 {
 			s.ArgsLost = true
 		}
 		return
 	}
 	if v == 0 && off < 8 {
+		s.Dirty = true
 		return
 	}
 	if len(s.Slots) >= maxSlots {
+		s.Dirty = true
 		a.lose(v)
+		a.escape(s, v)
 		if off >= 8 {
 			s.ArgsLost = true
 		}
@@ -212,7 +282,7 @@ func (a *Analysis) setSlot(s *State, off int32, size int32, v Val) {
 		s.Slots[i] = s.Slots[i-1]
 		i--
 	}
-	s.Slots[i] = Slot{off, uint8(size), v}
+	s.Slots[i] = Slot{off, uint8(size), true, v}
 }
 
 // forget drops all that is known of the frame.
@@ -221,5 +291,25 @@ func (a *Analysis) forget(s *State) {
 		a.lose(x.Val)
 	}
 	s.Slots = s.Slots[:0]
-	s.ArgsLost = true
+	s.ArgsLost, s.Dirty = true, true
 }
+
+// reached drops what code can reach that has the addresses which have been made of places in the frame: all but the copies
+// of parameters that lie below them. A pointer into an object is not moved below the object, and a copy of a parameter
+// there is the compiler's.
+func (a *Analysis) reached(s *State) {
+	n := 0
+	for _, x := range s.Slots {
+		if e, ok := a.T.One(x.Val); ok && e.Kind == Param && e.Off == 0 && !e.Any && x.Size == 8 && x.Off+8 <= s.Low {
+			s.Slots[n] = x
+			n++
+			continue
+		}
+		a.lose(x.Val)
+	}
+	s.Slots = s.Slots[:n]
+	s.ArgsLost, s.Dirty = true, true
+}
+
+// lowest is below every place of a frame.
+const lowest = -1 << 31

@@ -17,7 +17,7 @@ func fresh() (*Analysis, *State) {
 
 func TestSlots(t *testing.T) {
 	a, s := fresh()
-	c := a.T.Const
+	c := func(n int64) Val { return a.T.Const(n) }
 	param := func(k int32) Val { return a.T.Intern(Expr{Kind: Param, A: k}) }
 	expect := func(what string, off int32, size uint8, want Val) {
 		t.Helper()
@@ -99,10 +99,26 @@ func TestEscape(t *testing.T) {
 		t.Error("a frame whose address nobody has does not survive")
 	}
 	a.set(s, decode.RBP, 8, stack)
+	a.set(s, decode.R12, 8, stack)
 	a.call(s, 0)
 	if s.Escaped || a.Slot(s, -8, 8) != one {
-		t.Error("a frame pointer makes the frame escape")
+		t.Error("a register that callees keep makes the frame escape")
 	}
+	arg := a.T.Intern(Expr{Kind: Param, A: 3})
+	a.setSlot(s, -24, 8, arg)
+	a.setSlot(s, -16, 8, one)
+	passed := &State{}
+	passed.copyFrom(s)
+	a.set(passed, decode.RSI, 8, stack)
+	a.call(passed, 0)
+	if !passed.Escaped || a.Slot(passed, -8, 8) != 0 || a.Slot(passed, -16, 8) != 0 {
+		t.Error("an address of the frame is passed to a call, and the frame survives")
+	}
+	if a.Slot(passed, -24, 8) != arg {
+		t.Error("a copy of a parameter below all that was passed on does not survive")
+	}
+	a.setSlot(s, -24, 8, 0)
+	a.setSlot(s, -16, 8, 0)
 	a.store(s, global, 8, stack)
 	if !s.Escaped || a.Slot(s, -8, 8) != one {
 		t.Error("storing an address of the frame: it has to escape, and to keep what it holds")

@@ -12,6 +12,7 @@ func (a *Analysis) set(s *State, r decode.Reg, size uint8, v Val) {
 	switch {
 	case size >= 8:
 		s.Reg[r&15] = v
+		return
 	case size == 4:
 		w := a.cut(v, 4)
 		if w == 0 {
@@ -23,28 +24,52 @@ func (a *Analysis) set(s *State, r decode.Reg, size uint8, v Val) {
 		a.lose(s.Reg[r&15])
 		s.Reg[r&15] = 0
 	}
-	if r != decode.RSP && r != decode.RBP {
-		a.escape(s, v)
-	}
+	a.escape(s, v)
 }
 
 // escape notes that v, if it is an address in the frame, is where unknown code may find it.
 func (a *Analysis) escape(s *State, v Val) {
-	if s.Escaped || v == 0 {
+	if v == 0 {
 		return
 	}
 	a.T.each(v, func(e Expr) {
-		if e.Kind == Stack {
-			s.Escaped = true
+		if e.Kind != Stack {
+			return
+		}
+		a.ArgsShown = a.ArgsShown || e.Any || e.Off >= 8
+		low := int32(lowest)
+		if !e.Any && e.Off > -1<<20 && e.Off < 1<<20 {
+			low = int32(e.Off)
+		}
+		if !s.Escaped || low < s.Low {
+			s.Escaped, s.Low = true, low
 		}
 	})
 }
 
-// leak notes that what rsp or rbp hold, if an operand of i, goes where it is not followed.
+// leak notes that what the operands of i hold goes where it is not followed.
 func (a *Analysis) leak(s *State, i *decode.Inst) {
 	for _, arg := range [...]decode.Arg{i.Dst, i.Src} {
-		if arg.Kind == decode.ArgReg && (arg.Reg == decode.RSP || arg.Reg == decode.RBP) {
-			a.escape(s, s.Reg[arg.Reg])
+		if arg.Kind == decode.ArgReg || arg.Kind == decode.ArgRegHigh {
+			a.escape(s, s.Reg[arg.Reg&15])
+		}
+	}
+}
+
+// leakAll notes that what the given registers hold, and what lies at the bottom of the frame, goes to other code.
+func (a *Analysis) leakAll(s *State, regs decode.RegSet, bottom bool) {
+	for r := decode.RAX; r <= decode.R15; r++ {
+		if r != decode.RSP && regs.Has(r) {
+			a.escape(s, s.Reg[r])
+		}
+	}
+	if !bottom {
+		return
+	}
+	e, ok := a.T.One(s.Reg[decode.RSP])
+	for i := range s.Slots {
+		if x := &s.Slots[i]; a.passed(x) && (!ok || e.Kind != Stack || e.Any || int64(x.Off) >= e.Off && int64(x.Off) < e.Off+64) {
+			a.escape(s, x.Val)
 		}
 	}
 }
@@ -88,7 +113,7 @@ func (a *Analysis) store(s *State, p Val, size uint16, v Val) {
 			return
 		case e.Kind == Addr || e.Kind == Sym || e.Kind == TLSBase || e.Kind == Const:
 			a.escape(s, v)
-			a.lose(v)
+			a.loseStored(v)
 			return // not the stack
 		}
 	} else {
@@ -100,10 +125,10 @@ func (a *Analysis) store(s *State, p Val, size uint16, v Val) {
 			return
 		}
 	}
-	a.lose(v)
+	a.loseStored(v)
 	a.escape(s, v)
 	if s.Escaped {
-		a.forget(s)
+		a.reached(s)
 	}
 }
 
@@ -123,7 +148,7 @@ func (a *Analysis) effect(s *State, i *decode.Inst, idx int32) {
 		for r := range s.Reg {
 			s.Reg[r] = 0
 		}
-		s.Escaped = true // rsp and rbp are anywhere now
+		s.Escaped, s.Low = true, lowest // rsp and rbp are anywhere now
 		a.forget(s)
 		return
 	}
@@ -134,7 +159,9 @@ func (a *Analysis) effect(s *State, i *decode.Inst, idx int32) {
 		}
 		return
 	case decode.OpMov:
+		a.reported = i.Size == 8
 		a.assign(s, i, a.Operand(s, i, i.Src, i.Size))
+		a.reported = false
 		return
 	case decode.OpMovZX, decode.OpMovSX:
 		a.assign(s, i, a.extended(s, i))
@@ -199,35 +226,70 @@ func (a *Analysis) effect(s *State, i *decode.Inst, idx int32) {
 		return
 	case decode.OpSyscall, decode.OpInt80, decode.OpSysenter:
 		for _, r := range [...]decode.Reg{decode.RDI, decode.RSI, decode.RDX, decode.R10, decode.R8, decode.R9} {
-			a.lose(s.Reg[r])
+			if i.Op != decode.OpSyscall { // whoever replays sees what a system call is given
+				a.lose(s.Reg[r])
+			}
+			a.escape(s, s.Reg[r])
 		}
 		s.Reg[decode.RAX] = 0
 		s.Reg[decode.RCX] = 0
 		s.Reg[decode.R11] = 0
 		if s.Escaped {
-			a.forget(s)
+			a.reached(s)
 		}
 		return
 	case decode.OpRet:
-		a.lose(s.Reg[decode.RAX])
 		a.lose(s.Reg[decode.RDX])
 		return
 	}
 	// Anything else: known by its register effects, and by whether it writes memory.
 	a.untracked(s, i)
 	a.leak(s, i)
+	regs := i.Reads
+	if i.Op == decode.OpStos {
+		regs &= 1 << decode.RAX
+	} else if i.Flags&decode.HasMem != 0 { // those that only say where
+		if i.Base < 16 {
+			regs &^= 1 << i.Base
+		}
+		if i.Index < 16 {
+			regs &^= 1 << i.Index
+		}
+	}
+	a.leakAll(s, regs, false)
 	if i.Flags&decode.MemWrite != 0 || i.Flags&decode.HasMem != 0 && i.Dst.Kind == decode.ArgMem {
 		size := i.MemSize
 		if i.Flags&decode.Rep != 0 {
 			size = 0
 		}
 		a.store(s, a.Address(s, i), size, 0)
+		a.filled(s, i)
 	}
 	if i.Writes.Has(decode.RSP) { // it may also write there
 		a.leak(s, &decode.Inst{Dst: decode.Arg{Kind: decode.ArgReg, Reg: decode.RSP}})
 		a.forget(s)
 	}
 	a.clobber(s, i.Writes)
+}
+
+// filled notes what rep stos fills the beginning of a known place with.
+func (a *Analysis) filled(s *State, i *decode.Inst) {
+	if i.Op != decode.OpStos || i.Flags&decode.Rep == 0 || i.Size < 4 || i.Reads.Has(decode.RSI) {
+		return
+	}
+	p, ok1 := a.T.One(s.Reg[decode.RDI])
+	n, ok2 := a.T.One(s.Reg[decode.RCX])
+	v, ok3 := a.T.One(s.Reg[decode.RAX])
+	if !ok1 || !ok2 || !ok3 || p.Kind != Stack || p.Any || p.Off < -1<<20 || p.Off > 1<<20 || n.Kind != Const || v.Kind != Const {
+		return
+	}
+	x := v.Off
+	if i.Size == 4 {
+		x = x<<32 | int64(uint32(x))
+	}
+	for k := int64(0); k < min(n.Off*int64(i.Size)/8, 4); k++ {
+		a.setSlot(s, int32(p.Off+8*k), 8, a.T.Const(x))
+	}
 }
 
 func (a *Analysis) clobber(s *State, w decode.RegSet) {
@@ -392,6 +454,10 @@ func (a *Analysis) pop(s *State) Val {
 
 // call is the effect of a call that returns.
 func (a *Analysis) call(s *State, idx int32) {
+	quiet := a.signal(s, &a.f.Insts[idx])
+	if !quiet {
+		a.leakAll(s, scratch, true)
+	}
 	a.lose(s.Reg[decode.R10])
 	a.lose(s.Reg[decode.RAX])
 	a.loseStackArgs(s)
@@ -413,10 +479,45 @@ func (a *Analysis) call(s *State, idx int32) {
 			s.Junk |= 1 << r
 		}
 	}
-	if s.Escaped {
+	switch {
+	case quiet:
+	case a.twice:
 		a.forget(s)
+	case s.Escaped:
+		a.reached(s)
 	}
 	a.trim(s, s.Reg[decode.RSP])
+	for k := range s.Slots {
+		s.Slots[k].Fresh = false
+	}
+	s.Dirty = false
+}
+
+// signal is the effect on the frame of a call of a function of SignalFunc; false if it is none, or not given known places.
+func (a *Analysis) signal(s *State, i *decode.Inst) bool {
+	if a.Signals == nil || i.Flags&decode.Indirect != 0 {
+		return false
+	}
+	k, p, size := a.Signals(uint64(i.Imm)), s.Reg[decode.RDI], int32(128)
+	switch k {
+	case NoSignal, ReturnsTwice:
+		return false
+	case SigAction:
+		if e, ok := a.T.One(s.Reg[decode.RSI]); !ok || e.Kind != Const && (e.Kind != Stack || e.Any) {
+			return false
+		}
+		p, size = s.Reg[decode.RDX], 152
+	}
+	if p == 0 {
+		return false
+	}
+	if e, ok := a.T.One(p); ok && e.Kind == Stack && !e.Any && e.Off > -1<<20 && e.Off < 1<<20 {
+		a.setSlot(s, int32(e.Off), size, 0)
+		return true
+	}
+	ok := true
+	a.T.each(p, func(e Expr) { ok = ok && e.Kind != Stack })
+	return ok
 }
 
 // clobbered returns the registers that a call may change: those that the psABI lets it, unless its callee is known to

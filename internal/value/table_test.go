@@ -72,13 +72,26 @@ func TestJoin(t *testing.T) {
 	if v := tab.Join(many, tab.Const(1000)); v != 0 {
 		t.Errorf("%d numbers are known", maxConst+1)
 	}
-	// More pointers into one thing than a set holds: some place in it.
-	p := tab.Intern(Expr{Kind: Addr, Off: 4000})
-	for i := range maxSet {
-		p = tab.Join(p, tab.Intern(Expr{Kind: Addr, Off: 4096 + int64(i)}))
+	// More pointers than a set holds: some place in the one thing that they may all be for, or anything.
+	addresses := func(first, step int64) Val {
+		p := tab.Intern(Expr{Kind: Addr, Off: first})
+		for i := range int64(maxSet) {
+			p = tab.Join(p, tab.Intern(Expr{Kind: Addr, Off: 4096 + i*step}))
+		}
+		return p
 	}
-	if e, ok := tab.One(p); !ok || e != (Expr{Kind: Addr, Off: 4000, Any: true}) {
-		t.Errorf("many addresses are %+v", sets(tab, p))
+	for _, first := range []int64{4000, 4096 - 56} {
+		step := int64(1)
+		if first != 4000 {
+			step = 56
+		}
+		want := []Expr{{Kind: Addr, Off: first, Any: true}, {Kind: Addr, Off: 4096 + (maxSet-2)*step, Any: true}}
+		if got := sets(tab, addresses(first, step)); !slices.Equal(got, want) {
+			t.Errorf("many addresses are %+v, want %+v", got, want)
+		}
+	}
+	if v := addresses(100, 4); v != 0 {
+		t.Errorf("addresses of many things are %+v", sets(tab, v))
 	}
 	q := tab.Intern(Expr{Kind: Addr, Off: 1})
 	for i := range maxSet {
