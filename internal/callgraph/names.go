@@ -85,14 +85,16 @@ func (g *Graph) lookupIn(mi int, in []int) {
 // lookupUnknown notes that live code of module mi looks up a name that is not known. What a module loaded later exports is
 // taken anyway (openedByName). In what is there from the start it finds, in the libraries whose file names mi has as
 // strings, what else is among mi's strings; and if it opens the program itself (dlopen(NULL)), that in any module but libc
-// and the loader. A library is assumed not to look its own functions up so.
+// and the loader. So do, in those libraries and their own,
+// the strings of the modules that look up through mi. A library is assumed not to look its own functions up so.
 func (g *Graph) lookupUnknown(mi int) {
 	st := &g.mods[mi]
 	if st.lookedUp {
 		return
 	}
 	st.lookedUp = true
-	in := g.opens(mi)
+	opened := g.opens(mi)
+	in := slices.Clone(opened)
 	m := g.P.Modules[mi]
 	for i := range m.Calls {
 		c := &m.Calls[i]
@@ -114,6 +116,11 @@ func (g *Graph) lookupUnknown(mi int) {
 		break
 	}
 	g.lookupIn(mi, in)
+	for k, o := range g.P.Modules { // those that look up through it
+		if k != mi && slices.Contains(o.Needed, mi) {
+			g.lookupIn(k, append(g.opens(k), opened...))
+		}
+	}
 }
 
 // lookupName returns the definitions of string k of module mi.
@@ -230,8 +237,12 @@ func (w *solver) names(mi int, m *link.Module, f int32, c *summary.Call) ([]int,
 	var out []int
 	known := c.Args[1] != 0
 	m.Each(c.Args[1], func(x int32, e value.Expr) {
-		if e.Kind == value.Const && e.Off == 0 {
+		switch e.Kind {
+		case value.Const:
+			known = known && e.Off == 0
 			return
+		case value.Param, value.Result: // some may come from modules whose strings are not listed
+			known = false
 		}
 		if uint32(x) < base || uint32(x) >= fn.Exprs[1] || w.anyHeld[uint32(x)-base] {
 			known = false
