@@ -91,6 +91,7 @@ func assumptions(g *callgraph.Graph) []string {
 		"in constant data without symbols, an object that is reached by an exact pointer ends where another address that code or data have begins, an indexed one where one begins that is aligned to 32 bytes",
 		"functions of the name service are called by libc's look-ups in it, by their names; what a name-service module alone has of its functions it calls itself",
 		"a library does not look its own functions up by a name put together at run time, and nobody looks up functions of libc or the loader so",
+		"where a module lets sigaction save handlers outside of frames and variables, those that it installs from there are saved ones; libc's own system calls for handlers install its own",
 		"system calls that take structures of plain data (names, socket addresses, times, sets) hand no pointers in them on",
 	}
 	a = append(a, g.P.Assumptions()...)
