@@ -32,6 +32,7 @@ type setKey struct {
 	args   uint8
 	result bool
 	name   string // classNSS: only functions that look up by this name, or one of several separated by spaces; "": all
+	getres bool   // classVDSO: clock_getres, too, which libc's function of that name alone calls
 }
 
 const maxArgs = 6
@@ -95,6 +96,9 @@ func (g *Graph) accepts(k *setKey, f int32) bool {
 			return false
 		}
 	}
+	if c == classVDSO && !k.getres && g.vdsoGetres(m, fn) {
+		return false
+	}
 	if k.args < maxArgs && fn.Args > k.args {
 		return false
 	}
@@ -109,6 +113,7 @@ func (g *Graph) setOf(f int32, m *link.Module, fn *summary.Func, c *summary.Call
 		k.mask |= classPrivate
 		if st.libc || g.P.Interp < 0 {
 			k.mask |= classVDSO
+			k.getres = g.P.Interp < 0 || g.callsGetres(m, fn)
 			if m.Index == g.P.Interp || g.P.Interp < 0 || st.start.has(f-int32(m.Base)) {
 				k.mask |= classInit | classFini
 			}

@@ -126,6 +126,7 @@ type Graph struct {
 	signals      []int32             // handlers of signals, if signalsKnown
 	signalsKnown bool
 	generic      bitset             // from level d on: calls that followed pointers do not resolve, by call
+	gates        gates              // what runs only if something else is live
 	nss          bool               // the program has a name service
 	nssCalls     map[int32]string   // functions that can call what they look up there, and by which names
 	solver       *solver            // from level c on
@@ -207,6 +208,7 @@ func New(p *link.Program, level Level) *Graph {
 		g.fixpoint()
 	} else {
 		g.findNSS()
+		g.findGates()
 		g.solve()
 		if !g.solver.anyHandler {
 			g.signals = g.solver.handlers
@@ -334,7 +336,7 @@ func (g *Graph) resolved(mi int, resolver uint64) []int32 {
 		visit(i, 0)
 	}
 	if !certain {
-		for _, t := range g.P.VDSOFuncs() {
+		for _, t := range g.vdsoFor(m, resolver) {
 			if x := g.P.Func(t.Module, t.Value); x >= 0 && !seen[int32(x)] {
 				seen[int32(x)] = true
 				out = append(out, int32(x))
@@ -382,9 +384,10 @@ func (g *Graph) edges(f int32, in func(block uint32) bool, visit func(Edge)) {
 		g.stub(mi, m, fn, f, visit)
 		return
 	}
+	gated := g.gates.funcs != nil && g.gates.funcs.has(f)
 	for k := fn.Calls[0]; k < fn.Calls[1]; k++ {
 		c := &m.Calls[k]
-		if in != nil && !in(c.Block) {
+		if in != nil && !in(c.Block) || gated && g.behind(CallRef{f, k}) {
 			continue
 		}
 		switch c.Kind {

@@ -27,7 +27,7 @@ func (r *Reach) syscalls() {
 		m, fn := r.G.fn(f)
 		for k := fn.Sys[0]; k < fn.Sys[1]; k++ {
 			s := &m.Sys[k]
-			if !r.hasBlock(f, s.Block) {
+			if !r.hasBlock(f, s.Block) || r.G.behindSys(sysRef{f, k}) {
 				continue
 			}
 			ev := SysEvidence{Func: f, Site: s.Site}

@@ -152,6 +152,7 @@ func (g *Graph) enliven(e Edge) {
 		if e.Kind == Root {
 			g.solver.open(e.To)
 		}
+		g.solver.opened(e.To)
 		g.solver.push(e.To)
 		return
 	}
@@ -246,7 +247,7 @@ func (g *Graph) roots(mi int) {
 	}
 	if mi == p.VDSO {
 		for _, t := range p.VDSOFuncs() {
-			if f := p.Func(t.Module, t.Value); f >= 0 {
+			if f := p.Func(t.Module, t.Value); f >= 0 && g.vdsoAsked(t.Value) {
 				g.take(int32(f), Evidence{Module: int32(mi), Func: -1, Place: t.Value, Kind: TakenVDSO})
 			}
 		}

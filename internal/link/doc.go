@@ -14,7 +14,7 @@
 // # What it assumes
 //
 // The environment of the loader is that of Options: LD_LIBRARY_PATH and LD_PRELOAD as given, LD_AUDIT, LD_DYNAMIC_WEAK,
-// LD_HWCAP_MASK and GLIBC_TUNABLES not set; relative paths count from the working directory of the analysis. The program
+// LD_PROFILE, LD_HWCAP_MASK and GLIBC_TUNABLES not set; relative paths count from the working directory of the analysis. The program
 // is not setuid, or is and has no path that the loader would then refuse. Modules loaded later are loaded into the
 // program's own namespace (no dlmopen) and without RTLD_DEEPBIND. The processor has the instruction-set level of the
 // analysing one. The subdirectories for hardware capabilities that glibc had before 2.37 (tls, haswell, x86_64) are not

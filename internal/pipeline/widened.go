@@ -94,6 +94,9 @@ func assumptions(g *callgraph.Graph) []string {
 		"where a module lets sigaction save handlers outside of frames and variables, those that it installs from there are saved ones; libc's own system calls for handlers install its own",
 		"system calls that take structures of plain data (names, socket addresses, times, sets) hand no pointers in them on",
 	}
+	if g.Gated() {
+		a = append(a, callgraph.GateAssumption)
+	}
 	a = append(a, g.P.Assumptions()...)
 	slices.Sort(a)
 	return a

@@ -1,0 +1,277 @@
+package callgraph
+
+import (
+	"slices"
+	"strings"
+
+	"syspart/internal/link"
+	"syspart/internal/summary"
+	"syspart/internal/syscalls"
+	"syspart/internal/value"
+)
+
+// Some code of glibc runs only for what a program has asked for through other functions of libc's interface, and keeps in
+// objects that are libc's alone. It is behind a gate: its calls and system calls are none until a function that opens the
+// gate, a key, is live.
+//
+//   - pthread_create sets processors and scheduling of the new thread if its attributes say so (nptl/pthread_create.c,
+//     create_thread and collect_default_sched). Attributes say so after pthread_attr_setaffinity_np or
+//     pthread_attr_setinheritsched; pthread_setattr_default_np sets those that threads get without.
+//   - The mutex functions change the thread's priority for mutexes with the protocol PTHREAD_PRIO_PROTECT (nptl/tpp.c),
+//     which pthread_mutexattr_setprotocol sets.
+//   - The loader profiles a library with setitimer if LD_PROFILE names it (elf/dl-profile.c). The environment is as given,
+//     and we give it none.
+//
+// It rests on programs leaving pthread_attr_t, pthread_mutexattr_t and pthread_mutex_t to libc, and on mutexes that are
+// shared with other processes having been made without that protocol there: GateAssumption.
+
+// GateAssumption is what gates rest on, in words.
+const GateAssumption = "objects of libc's thread library are written by its functions alone: threads get processors and priorities, and mutexes ceilings, only where the program asks for them"
+
+// gate is shut until one of its keys is live.
+type gate struct {
+	keys []int32
+}
+
+// sysRef is a system-call site: number Sys of the module of function Func.
+type sysRef struct {
+	Func int32
+	Sys  uint32
+}
+
+// gates are those of a program.
+type gates struct {
+	list  []gate
+	funcs bitset          // functions with something behind a gate
+	keys  bitset          // functions that open one
+	calls map[CallRef]int // index into list
+	sys   map[sysRef]int
+}
+
+// behind reports whether a call is behind a gate that is shut.
+func (g *Graph) behind(c CallRef) bool {
+	i, ok := g.gates.calls[c]
+	return ok && g.shut(i)
+}
+
+// behindSys reports whether a system call is behind a gate that is shut.
+func (g *Graph) behindSys(s sysRef) bool {
+	i, ok := g.gates.sys[s]
+	return ok && g.shut(i)
+}
+
+func (g *Graph) shut(i int) bool { return !slices.ContainsFunc(g.gates.list[i].keys, g.live.has) }
+
+// Gated reports whether code of the program is behind gates that are shut.
+func (g *Graph) Gated() bool {
+	for i := range g.gates.list {
+		if g.shut(i) {
+			return true
+		}
+	}
+	return false
+}
+
+// opened lets the functions behind the gates that key opens be looked at again.
+func (w *solver) opened(key int32) {
+	gs := &w.g.gates
+	if !gs.keys.has(key) {
+		return
+	}
+	for c, i := range gs.calls {
+		if slices.Contains(gs.list[i].keys, key) && w.entered.has(c.Func) {
+			w.entered[c.Func>>6] &^= 1 << (uint(c.Func) & 63)
+			w.push(c.Func)
+		}
+	}
+}
+
+// schedules are the system calls for processors and scheduling.
+var schedules = calls("sched_setaffinity", "sched_setscheduler", "sched_getscheduler", "sched_getparam")
+
+// findGates finds what is behind gates.
+func (g *Graph) findGates() {
+	n := g.P.Funcs()
+	g.gates = gates{funcs: newBitset(n), keys: newBitset(n), calls: map[CallRef]int{}, sys: map[sysRef]int{}}
+	if g.P.Musl || g.P.Interp < 0 {
+		return
+	}
+	for mi, m := range g.P.Modules {
+		switch {
+		case mi == g.P.Interp:
+			i := g.newGate(nil)
+			for f := range m.Funcs {
+				g.gateSys(m, f, i, calls("setitimer"))
+			}
+		case m.Dyn.Soname == "libc.so.6":
+			g.gateThreads(m)
+			g.gateMutexes(m)
+		}
+	}
+}
+
+func (g *Graph) newGate(keys []int32) int {
+	for _, k := range keys {
+		g.gates.keys.set(k)
+	}
+	g.gates.list = append(g.gates.list, gate{keys})
+	return len(g.gates.list) - 1
+}
+
+// gateSys puts the system calls of function f (of module m) whose numbers are all in which behind gate i.
+func (g *Graph) gateSys(m *link.Module, f, i int, which syscalls.Set) {
+	fn := &m.Funcs[f]
+	for k := fn.Sys[0]; k < fn.Sys[1]; k++ {
+		s := &m.Sys[k]
+		if s.Number == 0 || s.Kind != summary.Syscall64 {
+			continue
+		}
+		all := true
+		m.Each(s.Number, func(_ int32, e value.Expr) {
+			all = all && e.Kind == value.Const && !e.Any && which.Has(int(uint32(e.Off)))
+		})
+		if all {
+			f := int32(m.Base) + int32(f)
+			g.gates.sys[sysRef{f, k}] = i
+			g.gates.funcs.set(f)
+		}
+	}
+}
+
+// gateCall puts call k of function f (of module m) behind gate i.
+func (g *Graph) gateCall(m *link.Module, f int, k uint32, i int) {
+	g.gates.calls[CallRef{int32(m.Base) + int32(f), k}] = i
+	g.gates.funcs.set(int32(m.Base) + int32(f))
+}
+
+// gateThreads puts what pthread_create does for attributes behind a gate: in itself, and in functions without a name that
+// it calls.
+func (g *Graph) gateThreads(m *link.Module) {
+	creates, ok := exports(m, "pthread_create")
+	keys, all := exports(m, "pthread_attr_setaffinity_np", "pthread_attr_setinheritsched", "pthread_setattr_default_np")
+	if !ok || !all {
+		return
+	}
+	i := g.newGate(globals(m, keys))
+	for _, f := range creates {
+		g.gateSys(m, f, i, schedules)
+		fn := &m.Funcs[f]
+		for k := fn.Calls[0]; k < fn.Calls[1]; k++ {
+			if t := m.Callee(&m.Calls[k]); t >= 0 && m.Funcs[t].Name.Len == 0 {
+				g.gateSys(m, t, i, schedules)
+			}
+		}
+	}
+	// A copy of attributes has processors only if they had (nptl/pthread_attr_copy.c, which has no name).
+	for f := range m.Funcs {
+		for k := m.Funcs[f].Calls[0]; k < m.Funcs[f].Calls[1] && m.Funcs[f].Name.Len == 0; k++ {
+			if slices.Contains(keys, m.Callee(&m.Calls[k])) {
+				g.gateCall(m, f, k, i)
+			}
+		}
+	}
+}
+
+// gateMutexes puts the functions for mutexes with a ceiling behind a gate: functions without a name that ask for the range
+// of priorities, or for both policy and priority of a thread, and that none but the mutex functions call.
+func (g *Graph) gateMutexes(m *link.Module) {
+	keys, ok := exports(m, "pthread_mutexattr_setprotocol", "pthread_mutexattr_setprioceiling", "pthread_mutexattr_getprioceiling", "pthread_mutex_setprioceiling")
+	ranges, all := exports(m, "sched_get_priority_max")
+	policies, all2 := exports(m, "sched_getscheduler")
+	params, all3 := exports(m, "sched_getparam")
+	if !ok || !all || !all2 || !all3 {
+		return
+	}
+	candidates := map[int]bool{}
+	for f := range m.Funcs {
+		if l := calledBy(m, f); m.Funcs[f].Name.Len == 0 && (meet(l, ranges) || meet(l, policies) && meet(l, params)) {
+			candidates[f] = true
+		}
+	}
+	for t := range m.Takes { // a function whose address is taken has callers that are not seen here
+		delete(candidates, m.At(m.Takes[t].Target))
+	}
+	for p := range m.Ptrs {
+		delete(candidates, m.At(m.Ptrs[p].Target))
+	}
+	// The functions for mutexes and conditions, and those without a name that they alone call.
+	mutex := func(f int) bool {
+		name := strings.TrimLeft(m.String(m.Funcs[f].Name), "_")
+		return strings.HasPrefix(name, "pthread_mutex") || strings.HasPrefix(name, "pthread_cond_")
+	}
+	var inside func(f, depth int) bool
+	callers := map[int][]int{}
+	for f := range m.Funcs {
+		for _, t := range calledBy(m, f) {
+			callers[t] = append(callers[t], f)
+		}
+		for k := m.Funcs[f].Takes[0]; k < m.Funcs[f].Takes[1]; k++ { // handlers for a thread that is cancelled
+			if t := m.At(m.Takes[k].Target); t >= 0 {
+				callers[t] = append(callers[t], f)
+			}
+		}
+	}
+	inside = func(f, depth int) bool {
+		if m.Funcs[f].Name.Len > 0 {
+			return mutex(f)
+		}
+		return depth > 0 && len(callers[f]) > 0 && !slices.ContainsFunc(callers[f], func(c int) bool { return c != f && !inside(c, depth-1) })
+	}
+	i := -1
+	for f := range m.Funcs {
+		for k := m.Funcs[f].Calls[0]; k < m.Funcs[f].Calls[1]; k++ {
+			t := m.Callee(&m.Calls[k])
+			if t < 0 || !candidates[t] || !inside(t, 6) {
+				continue
+			}
+			if i < 0 {
+				i = g.newGate(globals(m, keys))
+			}
+			g.gateCall(m, f, k, i)
+		}
+	}
+}
+
+// calledBy returns the functions of its module that a function calls directly.
+func calledBy(m *link.Module, f int) []int {
+	var out []int
+	for k := m.Funcs[f].Calls[0]; k < m.Funcs[f].Calls[1]; k++ {
+		if t := m.Callee(&m.Calls[k]); t >= 0 {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// meet reports whether two lists have something in common.
+func meet(a, b []int) bool {
+	return slices.ContainsFunc(a, func(f int) bool { return slices.Contains(b, f) })
+}
+
+// exports returns the functions that a module exports by the names, in all versions; false if one of them is missing.
+func exports(m *link.Module, names ...string) ([]int, bool) {
+	found := make([]bool, len(names))
+	var out []int
+	for k := range m.Dyn.Symbols {
+		s := &m.Dyn.Symbols[k]
+		i := slices.Index(names, s.Name)
+		if i < 0 || s.Undefined {
+			continue
+		}
+		if f := m.At(s.Value); f >= 0 {
+			found[i] = true
+			if !slices.Contains(out, f) {
+				out = append(out, f)
+			}
+		}
+	}
+	return out, !slices.Contains(found, false)
+}
+
+func globals(m *link.Module, l []int) []int32 {
+	out := make([]int32, len(l))
+	for i, f := range l {
+		out[i] = int32(m.Base) + int32(f)
+	}
+	return out
+}

@@ -1,0 +1,108 @@
+package callgraph
+
+import (
+	"os/exec"
+	"regexp"
+	"testing"
+
+	"syspart/internal/syscalls"
+	"syspart/internal/testbin"
+)
+
+const gatesSource = `
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void *work(void *arg) { pthread_mutex_lock(&lock); pthread_mutex_unlock(&lock); return arg; }
+
+int main(void)
+{
+	pthread_t t;
+	pthread_attr_t attr, *with = NULL;
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, 1 << 20);
+#ifdef ATTRIBUTES
+	with = &attr;
+#endif
+#if defined AFFINITY || defined DEFAULT
+	cpu_set_t set;
+	sched_getaffinity(0, sizeof set, &set);
+	pthread_attr_setaffinity_np(&attr, sizeof set, &set);
+#endif
+#ifdef AFFINITY
+	with = &attr;
+#endif
+#ifdef DEFAULT
+	pthread_setattr_default_np(&attr);
+#endif
+#ifdef OWN
+	pthread_getattr_np(pthread_self(), &attr);
+	pthread_attr_setstack(&attr, aligned_alloc(4096, 1 << 20), 1 << 20);
+	with = &attr;
+#endif
+#ifdef SCHEDULE
+	struct sched_param param = { 0 };
+	pthread_attr_setinheritsched(&attr, PTHREAD_EXPLICIT_SCHED);
+	pthread_attr_setschedparam(&attr, &param);
+	with = &attr;
+#endif
+#ifdef CEILING
+	pthread_mutexattr_t m;
+	pthread_mutexattr_init(&m);
+	pthread_mutexattr_setprotocol(&m, PTHREAD_PRIO_PROTECT);
+	pthread_mutexattr_setprioceiling(&m, 1);
+	pthread_mutex_init(&lock, &m);
+#endif
+	if (pthread_create(&t, with, work, NULL) == 0)
+		pthread_join(t, NULL);
+	return 0;
+}
+`
+
+// TestGates: what libc does for attributes of threads and ceilings of mutexes counts where a program asks for them, and
+// only there. What such programs call when they run is in the set.
+func TestGates(t *testing.T) {
+	strace := testbin.Need(t, "strace", "strace")
+	names := func(s ...string) syscalls.Set { return calls(s...) }
+	affinity, schedule := names("sched_setaffinity"), names("sched_setscheduler", "sched_getscheduler", "sched_getparam")
+	ceiling := names("sched_get_priority_min", "sched_get_priority_max").Union(schedule)
+	watched := affinity.Union(schedule).Union(ceiling)
+	for _, c := range []struct {
+		define string
+		open   syscalls.Set
+		libc   syscalls.Set // others that the functions make that the program calls
+	}{
+		{"PLAIN", syscalls.Set{}, syscalls.Set{}},
+		{"ATTRIBUTES", syscalls.Set{}, syscalls.Set{}},
+		{"AFFINITY", affinity.Union(schedule), syscalls.Set{}},
+		{"DEFAULT", affinity.Union(schedule), names("sched_get_priority_min", "sched_get_priority_max")},
+		{"OWN", affinity.Union(schedule), syscalls.Set{}},
+		{"SCHEDULE", affinity.Union(schedule), names("sched_get_priority_min", "sched_get_priority_max")},
+		{"CEILING", ceiling, syscalls.Set{}},
+	} {
+		t.Run(c.define, func(t *testing.T) {
+			bin := testbin.BuildText(t, "gates.c", gatesSource, "-O2", "-pthread", "-D"+c.define)
+			g := New(load(t, bin), Best)
+			if !g.Gated() && c.define == "PLAIN" {
+				t.Error("nothing is behind a gate")
+			}
+			got := g.WalkSignals(append(g.Started(), whole(g, named(t, g, "main"))...)).Calls.Intersect(watched)
+			if want := c.open.Union(c.libc); got != want {
+				t.Errorf("open %v, want %v", got.Names(), want.Names())
+			}
+			out, err := exec.Command(strace, "-f", "-qq", "-e", "trace=/^sched_", bin).CombinedOutput()
+			if err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			for _, m := range regexp.MustCompile(`(?m)^(?:\[pid +\d+\] )?(sched_\w+)\(`).FindAllSubmatch(out, -1) {
+				if s := names(string(m[1])); s.Intersect(watched) == s && s.Minus(got) == s {
+					t.Errorf("it calls %s:\n%s", m[1], out)
+				}
+			}
+		})
+	}
+}
