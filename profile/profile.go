@@ -110,6 +110,8 @@ type Execute struct {
 	SHA256 string   `json:"sha256"` // of the whole file; empty if it could not be read
 	Found  string   `json:"found"`  // one of the Found constants
 	Needs  []string `json:"needs"`  // calls that the program can make from its loader's first instruction on
+	// Privileges are those that the file would give (set-user-ID, file capabilities), and what becomes of them; "" if none.
+	Privileges string `json:"privileges,omitempty"`
 }
 
 // Unresolved is a place where the analysis had to widen.

@@ -3,7 +3,6 @@ package callgraph
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"syspart/internal/link"
 	"syspart/internal/summary"
@@ -41,32 +40,6 @@ func (r *Reach) Foreign() []Place {
 				why = "sysenter"
 			}
 			out = append(out, Place{f, s.Site, why})
-		}
-	})
-	return out
-}
-
-// Loads returns the reached call sites, outside libc and the loader, by which further code comes into the process: Why
-// is "dlopen", "dlsym" or "execve".
-func (r *Reach) Loads() []Place {
-	var out []Place
-	r.eachReached(func(f int32, m *link.Module, fn *summary.Func) {
-		if r.G.mods[m.Index].libc || fn.Flags&summary.Stub != 0 {
-			return
-		}
-		for k := fn.Calls[0]; k < fn.Calls[1]; k++ {
-			c := &m.Calls[k]
-			if !r.hasBlock(f, c.Block) {
-				continue
-			}
-			switch strings.TrimLeft(m.SymbolOf(c), "_") {
-			case "dlopen", "dlmopen":
-				out = append(out, Place{f, c.Site, "dlopen"})
-			case "dlsym", "dlvsym":
-				out = append(out, Place{f, c.Site, "dlsym"})
-			case "execve", "execv", "execvp", "execvpe", "execl", "execlp", "execle", "fexecve", "execveat", "posix_spawn", "posix_spawnp", "system", "popen":
-				out = append(out, Place{f, c.Site, "execve"})
-			}
 		}
 	})
 	return out

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -37,6 +38,30 @@ func rootFlag(cmd *cobra.Command, s *pipeline.Options) {
 func laterFlags(cmd *cobra.Command, s *pipeline.Options) {
 	cmd.Flags().StringArrayVar(&s.Modules, "module", nil, "a library `FILE`, or a directory of them, that is loaded later (repeatable)")
 	cmd.Flags().StringArrayVar(&s.Exec, "exec", nil, "a program `FILE` that the server executes (repeatable)")
+}
+
+// policyFlag adds --exec-policy.
+func policyFlag(cmd *cobra.Command, s *pipeline.Options) {
+	cmd.Flags().Var(&policy{&s.ExecPolicy}, "exec-policy", `what a program that is executed by a name that is not known means: "known" leaves execve open for those that are,
+"any" opens every call, "none" closes execve`)
+}
+
+// policy is the value of --exec-policy.
+type policy struct{ *pipeline.ExecPolicy }
+
+var policies = []string{pipeline.ExecKnown: "known", pipeline.ExecAny: "any", pipeline.ExecNone: "none"}
+
+func (p *policy) Type() string   { return "POLICY" }
+func (p *policy) String() string { return policies[*p.ExecPolicy] }
+
+// Set is called by the flag parser.
+func (p *policy) Set(s string) error {
+	i := slices.Index(policies, s)
+	if i < 0 {
+		return fmt.Errorf("no such policy; there are %s", strings.Join(policies, ", "))
+	}
+	*p.ExecPolicy = pipeline.ExecPolicy(i)
+	return nil
 }
 
 // levelFlag adds --level.

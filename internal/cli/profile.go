@@ -52,6 +52,7 @@ stdout.`,
 	}
 	s := a.analysisFlags(cmd)
 	laterFlags(cmd, s)
+	policyFlag(cmd, s)
 	levelFlag(cmd, s)
 	var r recording
 	f := cmd.Flags()

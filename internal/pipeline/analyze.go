@@ -70,6 +70,7 @@ func Analyze(ctx context.Context, binary string, from []string, opt Options) (*A
 		}
 		r := g.WalkSignals(starts)
 		w.add(r)
+		w.programs(l, r)
 		a.Sets = append(a.Sets, Set{From: s, Calls: r.Calls.Union(syscalls.Always()), Functions: r.Functions()})
 	}
 	a.Unresolved = w.list

@@ -7,13 +7,12 @@ import (
 	"strings"
 
 	"syspart/internal/link"
-	"syspart/internal/value"
 	"syspart/profile"
 )
 
-// later returns the modules, beyond those already asked for, that a program's code and its system's configuration say are
-// loaded at run time: constant arguments of dlopen, the services of the name service switch, and libgcc_s, which libc
-// loads to unwind. Whether the code that loads them is live is not asked: they are there to be found if it is.
+// later returns the modules, beyond those already asked for, that the system's configuration says are loaded at run time:
+// the services of the name service switch, the modules of PAM, and libgcc_s, which libc loads to unwind. Whether the code
+// that loads them is live is not asked: they are there to be found if it is.
 func (l *loader) later(p *link.Program, have []link.Extra) []link.Extra {
 	var out []link.Extra
 	add := func(path string, local bool) {
@@ -29,37 +28,13 @@ func (l *loader) later(p *link.Program, have []link.Extra) []link.Extra {
 		if libc := len(m.Dyn.Needed) == 0; libc || mi == p.VDSO || m.Dyn.Soname == "libc.so.6" {
 			continue
 		}
-		opens := false
 		for i := range m.Dyn.Symbols {
 			if s := &m.Dyn.Symbols[i]; s.Undefined {
-				opens = opens || s.Name == "dlopen" || s.Name == "dlmopen"
-
 				for _, db := range nameService(s.Name) {
 					databases[db] = true
 				}
 				unwinds = unwinds || unwinders[s.Name]
 			}
-		}
-		for i := range m.Calls {
-			if !opens {
-				break
-			}
-			c := &m.Calls[i]
-			k := 0
-			switch m.SymbolOf(c) {
-			case "dlopen":
-			case "dlmopen":
-				k = 1
-			default:
-				continue
-			}
-			m.Each(c.Args[k], func(_ int32, e value.Expr) {
-				if e.Kind == value.Addr || e.Kind == value.Const {
-					if name, ok := m.StringAt(uint64(e.Off)); ok && !e.Any {
-						add(name, false)
-					}
-				}
-			})
 		}
 	}
 	if p.Interp < 0 || p.Musl {
@@ -70,6 +45,13 @@ func (l *loader) later(p *link.Program, have []link.Extra) []link.Extra {
 	}
 	for _, service := range nsswitch(l.opt.Root, databases) {
 		add("libnss_"+service+".so.2", true)
+	}
+	for _, m := range p.Modules {
+		if strings.HasPrefix(m.Dyn.Soname, "libpam.so.") {
+			for _, path := range l.pam(m) {
+				add(path, true)
+			}
+		}
 	}
 	return out
 }

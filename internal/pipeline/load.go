@@ -6,12 +6,16 @@ import (
 	"encoding/hex"
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
 	"syspart/internal/callgraph"
 	"syspart/internal/image"
 	"syspart/internal/link"
+	"syspart/internal/phase"
 	"syspart/internal/store"
 	"syspart/internal/summary"
 	"syspart/profile"
@@ -25,8 +29,21 @@ type Options struct {
 	NoCache  bool
 	Modules  []string // files loaded later, given by the user
 	Exec     []string // programs executed, given by the user
-	Progress func(stage string, done, total int)
+	// ExecPolicy says what a place means that executes a program whose name is not known.
+	ExecPolicy ExecPolicy
+	Progress   func(stage string, done, total int)
 }
+
+// ExecPolicy is what a profile does about executed programs.
+type ExecPolicy uint8
+
+const (
+	// ExecKnown allows for programs that were proven, observed or given; where others may be executed, execve stays open and
+	// the place is listed.
+	ExecKnown ExecPolicy = iota
+	ExecAny              // opens every call to threads that may execute a program that is not known
+	ExecNone             // closes execve and execveat
+)
 
 func (o *Options) progress(stage string, done, total int) {
 	if o.Progress != nil {
@@ -128,7 +145,13 @@ func (l *loader) analyse(path string, data []byte) (*summary.Module, error) {
 // system's configuration name.
 func (l *loader) load(ctx context.Context, binary string, extra []link.Extra) (*link.Program, error) {
 	for _, m := range l.opt.Modules {
-		extra = append(extra, link.Extra{Path: m, Found: profile.FoundGiven})
+		files, err := l.libraries(m)
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range files {
+			extra = append(extra, link.Extra{Path: f, Found: profile.FoundGiven})
+		}
 	}
 	for {
 		p, err := link.Load(ctx, binary, link.Options{Root: l.opt.Root, Modules: extra, Summarize: l.summarize})
@@ -143,17 +166,89 @@ func (l *loader) load(ctx context.Context, binary string, extra []link.Extra) (*
 	}
 }
 
-// graph loads a binary and builds its call graph.
-func (l *loader) graph(ctx context.Context, binary string, extra []link.Extra) (*callgraph.Graph, error) {
-	p, err := l.load(ctx, binary, extra)
+// libraries returns a library that was given or, of a directory, those in it.
+func (l *loader) libraries(path string) ([]string, error) {
+	host := filepath.Join("/", l.opt.Root, path)
+	if l.opt.Root == "" {
+		host = path
+	}
+	if fi, err := os.Stat(host); err != nil || !fi.IsDir() {
+		return []string{path}, nil // if it is missing, the link says so
+	}
+	entries, err := os.ReadDir(host)
 	if err != nil {
 		return nil, err
 	}
-	if err := ctx.Err(); err != nil {
-		return nil, err
+	var out []string
+	for _, e := range entries {
+		if n := e.Name(); strings.HasSuffix(n, ".so") || strings.Contains(n, ".so.") {
+			out = append(out, filepath.Join(path, n))
+		}
 	}
-	l.opt.progress("call graph", 0, 0)
-	return callgraph.New(p, l.opt.Level), nil
+	if len(out) == 0 {
+		return nil, fmt.Errorf("%s: no library in this directory (*.so): %w", path, image.ErrNotELF)
+	}
+	return out, nil
+}
+
+// graph loads a binary and builds its call graph. Libraries that live code names to dlopen, in whatever way, join the
+// program, until there are no others.
+func (l *loader) graph(ctx context.Context, binary string, extra []link.Extra) (*callgraph.Graph, error) {
+	asked := map[string]bool{}
+	for {
+		p, err := l.load(ctx, binary, extra)
+		if err != nil {
+			return nil, err
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		l.opt.progress("call graph", 0, 0)
+		g := callgraph.New(p, l.opt.Level)
+		more := l.opened(g, asked)
+		if len(more) == 0 {
+			return g, nil
+		}
+		extra = append(slices.Clone(extra), more...)
+	}
+}
+
+// opened returns the libraries that live code names to dlopen and that are not in the program; asked are the names that
+// were looked for before.
+func (l *loader) opened(g *callgraph.Graph, asked map[string]bool) []link.Extra {
+	opens := false
+	for i, m := range g.P.Modules {
+		opens = opens || i != g.P.Interp && m.Imports("dlopen", "dlmopen")
+	}
+	if !opens {
+		return nil
+	}
+	var out []link.Extra
+	r := g.WalkSignals(phase.NewFinder(g).Entry())
+	for _, e := range l.plugins(g, r) {
+		if !asked[e.Path] {
+			asked[e.Path] = true
+			out = append(out, e)
+		}
+	}
+	for _, s := range r.Given() {
+		if !isOpen(&s) {
+			continue
+		}
+		for _, name := range s.Texts {
+			if asked[name] {
+				continue
+			}
+			asked[name] = true
+			known := slices.ContainsFunc(g.P.Modules, func(m *link.Module) bool {
+				return m.Path == name || m.Dyn.Soname == name || filepath.Base(m.Path) == name
+			})
+			if !known {
+				out = append(out, link.Extra{Path: name, Found: profile.FoundStatic, Optional: true})
+			}
+		}
+	}
+	return out
 }
 
 // modules lists a program's modules as a profile does.

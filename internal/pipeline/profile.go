@@ -33,15 +33,22 @@ func Profile(ctx context.Context, binary string, obs *observe.Observation, opt O
 	exe := g.P.Modules[0]
 	p := &profile.Profile{SchemaVersion: profile.SchemaVersion,
 		Program: profile.Program{Path: modulePath(exe), SHA256: hex.EncodeToString(exe.SHA256[:]), BuildID: exe.BuildID},
-		Modules: modules(g.P), Executes: []profile.Execute{}}
+		Modules: modules(g.P)}
 	w := newWidened(g)
-	var execs syscalls.Set
-	p.Executes, execs, err = l.executed(ctx, obs, p.Program.Path, w)
+	ps := l.newPrograms(ctx, w)
+	seen, err := ps.seen(obs)
 	if err != nil {
 		return nil, err
 	}
 	entry := f.Entry()
 	var ofEntry *callgraph.Reach
+	fromEntry := func() *callgraph.Reach {
+		if ofEntry == nil {
+			ofEntry = g.WalkSignals(entry)
+			w.add(ofEntry)
+		}
+		return ofEntry
+	}
 	for i := range kinds {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -51,17 +58,23 @@ func Profile(ctx context.Context, binary string, obs *observe.Observation, opt O
 		r := g.WalkSignals(f.Serving(k))
 		w.add(r)
 		own := r.Calls.Union(syscalls.Always())
+		named, gaps, err := ps.given(g, r)
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case opt.ExecPolicy == ExecNone:
+			own = own.Minus(execCalls)
+		case opt.ExecPolicy == ExecAny && gaps > 0:
+			own = syscalls.All()
+		}
 		if lost := f.Unknown(k); len(lost) > 0 {
 			own = syscalls.All()
 			w.lost(lost)
 		}
 		var init *callgraph.Reach
 		if starts := f.Init(k, entry); &starts[0] == &entry[0] {
-			if ofEntry == nil {
-				ofEntry = g.WalkSignals(entry)
-				w.add(ofEntry)
-			}
-			init = ofEntry
+			init = fromEntry()
 		} else {
 			init = g.WalkSignals(starts)
 		}
@@ -70,13 +83,17 @@ func Profile(ctx context.Context, binary string, obs *observe.Observation, opt O
 			Init:       init.Calls.Union(syscalls.Always()).Names(),
 			Serving:    profile.Serving{Own: own.Names(), Exec: []string{}, Enforcer: []string{}}}
 		if canExec(own) {
-			t.Serving.Exec = execs.Minus(own).Names()
+			t.Serving.Exec = ps.needs(slices.Concat(seen, named)).Minus(own).Names()
 		}
 		if canSpawn(own) && len(kinds) > 1 {
 			t.Serving.Enforcer = enforcerCalls.Minus(own).Minus(set(t.Serving.Exec)).Names()
 		}
 		p.Threads = append(p.Threads, t)
 	}
+	if _, _, err := ps.given(g, fromEntry()); err != nil {
+		return nil, err
+	}
+	p.Executes = ps.sorted()
 	p.Unresolved = w.list
 	p.Assumptions = assumptions(g)
 	return p, nil
@@ -102,48 +119,6 @@ func (l *loader) observed(ctx context.Context, binary string, obs *observe.Obser
 	}
 	slices.SortFunc(extra, func(a, b link.Extra) int { return strings.Compare(a.Path, b.Path) })
 	return l.graph(ctx, binary, extra)
-}
-
-// executed analyses the programs that the server was seen to execute, and those given.
-func (l *loader) executed(ctx context.Context, obs *observe.Observation, self string, w *widened) ([]profile.Execute, syscalls.Set, error) {
-	var all syscalls.Set
-	out := []profile.Execute{}
-	add := func(path, found string) error {
-		if slices.ContainsFunc(out, func(e profile.Execute) bool { return e.Path == path }) {
-			return nil
-		}
-		g, err := l.graph(ctx, path, nil)
-		if err != nil {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			// It cannot be read now: what it needs is not known, so its execution stays a gap, said loudly.
-			out = append(out, profile.Execute{Path: path, Found: found, Needs: []string{}})
-			w.put(profile.Unresolved{What: "execve", Function: "", Effect: fmt.Sprintf("%s was executed, but cannot be analysed (%v): its calls are not allowed for", path, err)})
-			return nil
-		}
-		r := g.WalkSignals(phase.NewFinder(g).Entry())
-		needs := r.Calls.Union(syscalls.Always())
-		sum := g.P.Modules[0].SHA256
-		out = append(out, profile.Execute{Path: path, SHA256: hex.EncodeToString(sum[:]), Found: found, Needs: needs.Names()})
-		all = all.Union(needs)
-		return nil
-	}
-	for _, e := range l.opt.Exec {
-		if err := add(e, profile.FoundGiven); err != nil {
-			return nil, all, err
-		}
-	}
-	for _, e := range obs.Execs {
-		if e.Path == "" {
-			continue
-		}
-		if err := add(e.Path, profile.FoundObserved); err != nil {
-			return nil, all, err
-		}
-	}
-	slices.SortFunc(out, func(a, b profile.Execute) int { return strings.Compare(a.Path, b.Path) })
-	return out, all, nil
 }
 
 func set(names []string) syscalls.Set {

@@ -13,16 +13,24 @@ import (
 
 // widened collects the places where walks had to widen, each once.
 type widened struct {
-	g    *callgraph.Graph
+	g *callgraph.Graph
+	*places
+}
+
+// places are those of several programs.
+type places struct {
 	seen map[profile.Unresolved]bool
 	list []profile.Unresolved
 }
 
 func newWidened(g *callgraph.Graph) *widened {
-	return &widened{g: g, seen: map[profile.Unresolved]bool{}, list: []profile.Unresolved{}}
+	return &widened{g: g, places: &places{seen: map[profile.Unresolved]bool{}, list: []profile.Unresolved{}}}
 }
 
-func (w *widened) put(u profile.Unresolved) {
+// of collects in the same list for another program.
+func (w *widened) of(g *callgraph.Graph) *widened { return &widened{g: g, places: w.places} }
+
+func (w *places) put(u profile.Unresolved) {
 	if !w.seen[u] {
 		w.seen[u] = true
 		w.list = append(w.list, u)
@@ -54,9 +62,18 @@ func (w *widened) add(r *callgraph.Reach) {
 		w.put(profile.Unresolved{What: "foreign syscall", Module: modulePath(m), Offset: hexa(s.Site), Function: w.g.Name(s.Func),
 			Effect: "a call through " + s.Why + " is denied: it uses another table of numbers"})
 	}
-	for _, s := range r.Loads() {
+	for _, s := range r.Given() {
+		if isOpen(&s) && s.Unknown != "" {
+			w.place(&s, fmt.Sprintf("which library is loaded is not known (%s): those that are needed, named by the system's configuration, observed or given are allowed for", s.Unknown))
+		}
+	}
+	for _, s := range r.Lookups() {
+		if s.Unknown == "" {
+			continue
+		}
 		m, _ := w.g.Func(s.Func)
-		w.put(profile.Unresolved{What: s.Why, Module: modulePath(m), Offset: hexa(s.Site), Function: w.g.Name(s.Func), Effect: effectOf[s.Why]})
+		w.put(profile.Unresolved{What: "dlsym", Module: modulePath(m), Offset: hexa(s.Site), Function: w.g.Name(s.Func),
+			Effect: fmt.Sprintf("which name is looked up is not known (%s): those that are strings of the module count, in what it opens", s.Unknown)})
 	}
 }
 
@@ -68,10 +85,29 @@ func (w *widened) lost(frames []observe.Frame) {
 	}
 }
 
-var effectOf = map[string]string{
-	"dlopen": "only modules that are needed, observed or given are analysed; others loaded here are not allowed for",
-	"execve": "programs executed here are allowed for only if they were observed or given",
-	"dlsym":  "what is looked up here is found by the strings that come here; if others may, by those of the module, in what it opens",
+// place notes a place that brings code in or executes a program.
+func (w *widened) place(s *callgraph.Given, effect string) {
+	m, _ := w.g.Func(s.Func)
+	what := "execve"
+	if isOpen(s) {
+		what = "dlopen"
+	}
+	w.put(profile.Unresolved{What: what, Module: modulePath(m), Offset: hexa(s.Site), Function: w.g.Name(s.Func), Effect: s.Callee + ": " + effect})
+}
+
+func isOpen(s *callgraph.Given) bool { return s.Callee == "dlopen" || s.Callee == "dlmopen" }
+
+// programs notes the places where reached code executes programs that are not known.
+func (w *widened) programs(l *loader, r *callgraph.Reach) {
+	for _, s := range r.Given() {
+		if _, unknown := l.executables(&s); unknown != "" {
+			w.program(&s, unknown)
+		}
+	}
+}
+
+func (w *widened) program(s *callgraph.Given, unknown string) {
+	w.place(s, fmt.Sprintf("which program is executed is not known (%s): those that are proven, observed or given are allowed for", unknown))
 }
 
 func hexa(v uint64) string { return fmt.Sprintf("%#x", v) }

@@ -8,11 +8,18 @@ import (
 )
 
 // strings lists the identifiers that code or data point to, in files that may look symbols up by name: the loader, libc,
-// and those that import dlsym; and the names of the libraries that code passes to dlopen.
+// and those that import dlsym; in all files the absolute names of files and the names of libraries that code or data point
+// to; and what calls are given that load libraries or execute programs.
 func (b *builder) strings() {
 	m := b.mod
+	at := b.pointed()
 	defer func() {
-		b.libraries()
+		for _, va := range at {
+			if s, ok := b.file.CString(va); ok && fileName(s) {
+				b.text(va, s)
+			}
+		}
+		b.passed()
 		slices.SortFunc(m.Strs, func(x, y Str) int { return cmp(x.Addr, y.Addr) })
 		m.Strs = slices.CompactFunc(m.Strs, func(x, y Str) bool { return x.Addr == y.Addr })
 	}()
@@ -26,6 +33,23 @@ func (b *builder) strings() {
 	if !looks {
 		return
 	}
+	for _, va := range at {
+		if s, ok := b.identifier(va); ok {
+			b.text(va, s)
+		}
+	}
+}
+
+// text notes a string.
+func (b *builder) text(va uint64, s string) {
+	m := b.mod
+	m.Strs = append(m.Strs, Str{Addr: va, Text: Name{uint32(len(m.Text)), uint32(len(s))}})
+	m.Text = append(m.Text, s...)
+}
+
+// pointed returns the addresses of constant data that code makes or data hold, sorted.
+func (b *builder) pointed() []uint64 {
+	m := b.mod
 	var at []uint64
 	for i := range m.Refs {
 		if m.Refs[i].Size == 0 {
@@ -38,41 +62,55 @@ func (b *builder) strings() {
 		}
 	}
 	slices.Sort(at)
-	at = slices.Compact(at)
-	for _, va := range at {
-		if b.file.Write(va) {
-			continue
-		}
-		if s, ok := b.identifier(va); ok {
-			m.Strs = append(m.Strs, Str{Addr: va, Text: Name{uint32(len(m.Text)), uint32(len(s))}})
-			m.Text = append(m.Text, s...)
-		}
-	}
+	return slices.DeleteFunc(slices.Compact(at), b.file.Write)
 }
 
-// libraries lists the constant first arguments of dlopen.
-func (b *builder) libraries() {
+// fileName reports whether a string may be an absolute name of a file, or the name of a library.
+func fileName(s string) bool {
+	if len(s) < 2 || len(s) > 255 || s[0] != '/' && !strings.HasSuffix(s, ".so") && !strings.Contains(s, ".so.") {
+		return false
+	}
+	for i := 0; i < len(s); i++ {
+		if s[i] <= ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// Takers are the functions of libc that are given the name of a library, a program or a command line, and in which
+// argument.
+var Takers = map[string]int{"dlopen": 0, "dlmopen": 1, "execve": 0, "execv": 0, "execvp": 0, "execvpe": 0, "execl": 0, "execlp": 0, "execle": 0,
+	"execveat": 1, "posix_spawn": 1, "posix_spawnp": 1, "system": 0, "popen": 0, "wordexp": 0}
+
+// passed lists the constant names that calls of Takers are given.
+func (b *builder) passed() {
 	m := b.mod
 	for i := range m.Calls {
 		c := &m.Calls[i]
-		k := 0
-		switch m.SymbolOf(c) {
-		case "dlopen":
-		case "dlmopen":
-			k = 1
-		default:
+		k, ok := Takers[strings.TrimLeft(m.SymbolOf(c), "_")]
+		if !ok {
 			continue
 		}
 		m.Each(c.Args[k], func(_ int32, e value.Expr) {
 			if e.Any || e.Kind != value.Addr && e.Kind != value.Const || b.file.Write(uint64(e.Off)) {
 				return
 			}
-			if s, ok := b.file.CString(uint64(e.Off)); ok && len(s) > 0 && len(s) < 256 {
-				m.Strs = append(m.Strs, Str{Addr: uint64(e.Off), Text: Name{uint32(len(m.Text)), uint32(len(s))}})
-				m.Text = append(m.Text, s...)
+			if s, ok := b.file.CString(uint64(e.Off)); ok && len(s) > 0 && len(s) < 4096 {
+				b.text(uint64(e.Off), s)
 			}
 		})
 	}
+}
+
+// Imports reports whether the module imports a function of one of the names.
+func (m *Module) Imports(names ...string) bool {
+	for i := range m.Dyn.Symbols {
+		if s := &m.Dyn.Symbols[i]; s.Undefined && slices.Contains(names, s.Name) {
+			return true
+		}
+	}
+	return false
 }
 
 // SymbolOf returns the name of the dynamic symbol that a call goes to, directly or through a PLT stub; "" if to none.

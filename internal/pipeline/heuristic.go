@@ -1,0 +1,93 @@
+package pipeline
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"syspart/internal/callgraph"
+	"syspart/internal/link"
+	"syspart/profile"
+)
+
+// maxDirectory bounds the entries of a directory of modules that are looked at.
+const maxDirectory = 2000
+
+// plugins returns libraries that a module may load by a name that is not known although all that it looks up in them is
+// known: those in the directories that it has as strings which export one of these names (SysPart, section 4.3: libraries
+// that are to be found by their symbols). The names of one site are alternatives, those of several parts of an interface.
+func (l *loader) plugins(g *callgraph.Graph, r *callgraph.Reach) []link.Extra {
+	unknown := map[int]bool{}    // modules that load libraries by unknown names
+	looked := map[int][]string{} // names that a module looks up
+	for _, s := range r.Given() {
+		if isOpen(&s) && s.Unknown != "" {
+			m, _ := g.Func(s.Func)
+			unknown[m.Index] = true
+		}
+	}
+	open := map[int]bool{} // modules that look up names that are not known
+	for _, s := range r.Lookups() {
+		m, _ := g.Func(s.Func)
+		open[m.Index] = open[m.Index] || s.Unknown != ""
+		looked[m.Index] = append(looked[m.Index], s.Texts...)
+	}
+	var out []link.Extra
+	for mi, m := range g.P.Modules {
+		if !unknown[mi] || open[mi] || len(looked[mi]) == 0 {
+			continue
+		}
+		for _, file := range l.directories(m) {
+			has := slices.ContainsFunc(g.P.Modules, func(o *link.Module) bool { return o.Path == file || o.Real == file })
+			if !has && l.exportsAny(file, looked[mi]) {
+				out = append(out, link.Extra{Path: file, Found: profile.FoundHeuristic, Local: true, Optional: true})
+			}
+		}
+	}
+	return out
+}
+
+// directories returns the libraries in the directories whose absolute names are strings of a module, each file once.
+func (l *loader) directories(m *link.Module) []string {
+	var out []string
+	for i := range m.Strs {
+		dir := m.String(m.Strs[i].Text)
+		if !strings.HasPrefix(dir, "/") || strings.Count(dir, "/") < 2 {
+			continue
+		}
+		f, err := os.Open(filepath.Join("/", l.opt.Root, dir))
+		if err != nil {
+			continue
+		}
+		names, _ := f.Readdirnames(maxDirectory) // of a file: none
+		f.Close()
+		for _, n := range names {
+			if !strings.HasSuffix(n, ".so") && !strings.Contains(n, ".so.") {
+				continue
+			}
+			path := filepath.Join(dir, n)
+			if real, err := filepath.EvalSymlinks(filepath.Join("/", l.opt.Root, path)); err == nil && l.opt.Root == "" {
+				path = real
+			}
+			if !slices.Contains(out, path) {
+				out = append(out, path)
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// exportsAny reports whether a file is a library that exports one of the names.
+func (l *loader) exportsAny(file string, names []string) bool {
+	m, err := l.summarize(filepath.Join("/", l.opt.Root, file), nil)
+	if err != nil {
+		return false
+	}
+	for i := range m.Dyn.Symbols {
+		if s := &m.Dyn.Symbols[i]; !s.Undefined && slices.Contains(names, s.Name) {
+			return true
+		}
+	}
+	return false
+}
