@@ -95,6 +95,9 @@ type Transition struct {
 type Frame struct {
 	Module string `json:"module"` // path of a module or of the program
 	Offset string `json:"offset"` // the address returned to: ELF virtual address in hex
+	// Nth: of several calls in the module that lead to the frame above, in address order, it is this one, from 1 on; 0 if
+	// there is only one, or none that is seen. By it the frame is found again when the module has changed.
+	Nth int `json:"nth,omitempty"`
 }
 
 // Serving are the three sets whose union the filter allows. Names are those of the kernel's x86-64 table.

@@ -34,6 +34,7 @@ var backend = struct {
 	profile   func(ctx context.Context, binary string, obs *observe.Observation, opt pipeline.Options) (*profile.Profile, error)
 	explain   func(ctx context.Context, p *profile.Profile, call string, opt pipeline.Options) (*pipeline.Explanation, error)
 	identify  profile.Open
+	renew     func(ctx context.Context, p *profile.Profile, opt pipeline.Options) (*profile.Profile, error)
 	plan      func(ctx context.Context, p *profile.Profile, action filter.Action, opt pipeline.Options) (*enforce.Plan, error)
 	run       func(ctx context.Context, argv []string, plan *enforce.Plan, report func(attach.Thread)) (status int, err error)
 	attach    func(ctx context.Context, pid int, plan *enforce.Plan, report func(attach.Thread)) (*attach.Result, error)
@@ -47,6 +48,7 @@ var backend = struct {
 	profile:   pipeline.Profile,
 	explain:   pipeline.Explain,
 	identify:  pipeline.Identify,
+	renew:     pipeline.Renew,
 	plan:      pipeline.Plan,
 	run:       runCommand,
 	attach:    attachTo,

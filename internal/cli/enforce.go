@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"strconv"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -46,7 +48,10 @@ run is transparent. A server that stays in the foreground takes run's place: it 
 the signals and the exit status that it would have without syspart, and an unrelated process watches it until it ends. A
 server that puts itself into the background is a child of run, which passes signals on and exits as it does. If the server
 cannot be started the exit status is 125 (syspart's fault), 126 (not executable) or 127 (not found).
-The profile must fit the program and its libraries.`,
+
+A program or a library may have changed since the profile was made (an upgrade, another kernel's vDSO). Then, as
+--on-mismatch says, what can be needed is computed anew for the files that are there, from the same main loops if they
+still stand ("reanalyse"), the server is not started ("refuse"), or it is started without filters ("unfiltered").`,
 		Example: `  syspart run -p nginx.json -- nginx -c /tmp/x/nginx.conf
   syspart run -p redis.json --action errno -- redis-server /etc/redis/redis.conf`,
 		Args: command,
@@ -55,13 +60,24 @@ The profile must fit the program and its libraries.`,
 	s := a.analysisFlags(cmd)
 	path := profileFlag(cmd)
 	act := actionFlag(cmd)
+	mismatch := mismatchFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		p, err := a.loadProfile(*path)
 		if err != nil {
 			return launching(err)
 		}
-		if _, err := commandPath(args[0]); err != nil {
+		program, err := commandPath(args[0])
+		if err != nil {
 			return err
+		}
+		p, err = a.fitted(cmd.Context(), p, *mismatch, *s)
+		if err != nil {
+			return launching(err)
+		}
+		if p == nil {
+			a.progress.clear()
+			err := syscall.Exec(program, args, os.Environ())
+			return notExecutable(&os.PathError{Op: "exec", Path: args[0], Err: err})
 		}
 		plan, err := backend.plan(cmd.Context(), p, act.Action, *s)
 		if err != nil {

@@ -30,13 +30,20 @@ func Profile(ctx context.Context, binary string, obs *observe.Observation, opt O
 	if err != nil {
 		return nil, err
 	}
+	return l.document(ctx, g, f, kinds, obs.Execs, f.Init)
+}
+
+// document writes the profile of a program whose thread kinds are known; execs are the programs that it was seen to
+// execute, init says where a kind's threads begin.
+func (l *loader) document(ctx context.Context, g *callgraph.Graph, f *phase.Finder, kinds []phase.Kind, execs []observe.Exec,
+	init func(k *phase.Kind, entry []callgraph.Start) []callgraph.Start) (*profile.Profile, error) {
 	exe := g.P.Modules[0]
 	p := &profile.Profile{SchemaVersion: profile.SchemaVersion,
 		Program: profile.Program{Path: modulePath(exe), SHA256: hex.EncodeToString(exe.SHA256[:]), BuildID: exe.BuildID},
 		Modules: modules(g.P)}
 	w := newWidened(g)
 	ps := l.newPrograms(ctx, w)
-	seen, err := ps.seen(obs)
+	seen, err := ps.seen(execs)
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +60,7 @@ func Profile(ctx context.Context, binary string, obs *observe.Observation, opt O
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		opt.progress("partitions", i, len(kinds))
+		l.opt.progress("partitions", i, len(kinds))
 		k := &kinds[i]
 		r := g.WalkSignals(f.Serving(k))
 		w.add(r)
@@ -63,24 +70,24 @@ func Profile(ctx context.Context, binary string, obs *observe.Observation, opt O
 			return nil, err
 		}
 		switch {
-		case opt.ExecPolicy == ExecNone:
+		case l.opt.ExecPolicy == ExecNone:
 			own = own.Minus(execCalls)
-		case opt.ExecPolicy == ExecAny && gaps > 0:
+		case l.opt.ExecPolicy == ExecAny && gaps > 0:
 			own = syscalls.All()
 		}
 		if lost := f.Unknown(k); len(lost) > 0 {
 			own = syscalls.All()
 			w.lost(lost)
 		}
-		var init *callgraph.Reach
-		if starts := f.Init(k, entry); &starts[0] == &entry[0] {
-			init = fromEntry()
+		var before *callgraph.Reach
+		if starts := init(k, entry); &starts[0] == &entry[0] {
+			before = fromEntry()
 		} else {
-			init = g.WalkSignals(starts)
+			before = g.WalkSignals(starts)
 		}
 		t := profile.Thread{Kind: k.Name, Role: k.Role, Samples: k.Samples, Instances: k.Instances,
 			Transition: transition(g, f, k),
-			Init:       init.Calls.Union(syscalls.Always()).Names(),
+			Init:       before.Calls.Union(syscalls.Always()).Names(),
 			Serving:    profile.Serving{Own: own.Names(), Exec: []string{}, Enforcer: []string{}}}
 		if canExec(own) {
 			t.Serving.Exec = ps.needs(slices.Concat(seen, named)).Minus(own).Names()
@@ -151,8 +158,19 @@ func transition(g *callgraph.Graph, f *phase.Finder, k *phase.Kind) profile.Tran
 	for _, e := range f.Enters(k) {
 		t.Edges = append(t.Edges, [2]string{hexa(e[0]), hexa(e[1])})
 	}
+	to := k.Func
 	for _, fr := range k.Below {
-		t.Stack = append(t.Stack, profile.Frame{Module: fr.Module, Offset: hexa(fr.PC)})
+		pf := profile.Frame{Module: fr.Module, Offset: hexa(fr.PC)}
+		mi := moduleOf(g.P, fr.Module)
+		if sites := callsTo(g, mi, to); len(sites) > 1 {
+			for i, s := range sites {
+				if s < fr.PC && fr.PC-s <= maxCall {
+					pf.Nth = i + 1
+				}
+			}
+		}
+		t.Stack = append(t.Stack, pf)
+		to = containing(g, mi, fr.PC-1)
 	}
 	return t
 }

@@ -307,14 +307,14 @@ func (l *loader) privileges(path string) string {
 }
 
 // seen analyses the programs that a run showed, and those that the user named.
-func (ps *programs) seen(obs *observe.Observation) (paths []string, err error) {
+func (ps *programs) seen(execs []observe.Exec) (paths []string, err error) {
 	for _, path := range ps.l.opt.Exec {
 		if err := ps.add(path, profile.FoundGiven); err != nil {
 			return nil, err
 		}
 		paths = append(paths, path)
 	}
-	for _, e := range obs.Execs {
+	for _, e := range execs {
 		if e.Path == "" {
 			continue
 		}
