@@ -34,6 +34,8 @@ pgrep:procps
 dig:bind9-dnsutils
 rndc:bind9-utils
 memcstat:libmemcached-tools
+saslpasswd2:sasl2-bin
+/usr/lib/nginx/modules/ngx_http_image_filter_module.so:libnginx-mod-http-image-filter
 /usr/lib/nginx/modules/ngx_stream_module.so:libnginx-mod-stream
 /usr/lib/lighttpd/mod_openssl.so:lighttpd-mod-openssl
 /usr/lib/lighttpd/mod_deflate.so:lighttpd-mod-deflate

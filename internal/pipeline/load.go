@@ -166,6 +166,11 @@ func (l *loader) load(ctx context.Context, binary string, extra []link.Extra) (*
 	}
 }
 
+// bare links a program as the loader starts it, without anything that is loaded later.
+func (l *loader) bare(ctx context.Context, binary string) (*link.Program, error) {
+	return link.Load(ctx, binary, link.Options{Root: l.opt.Root, Summarize: l.summarize})
+}
+
 // libraries returns a library that was given or, of a directory, those in it.
 func (l *loader) libraries(path string) ([]string, error) {
 	host := filepath.Join("/", l.opt.Root, path)

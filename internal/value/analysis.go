@@ -46,7 +46,8 @@ type Analysis struct {
 	// ArgsShown: an address has been passed on that may be one of what the function was given on the stack.
 	ArgsShown bool
 
-	loads map[int32]bool // places of the frame that the function reads by name: no arguments that it passes
+	padLive decode.RegSet  // registers that landing pads read as they find them
+	loads   map[int32]bool // places of the frame that the function reads by name: no arguments that it passes
 
 	tracking bool
 	twice    bool // the function makes a call that returns twice

@@ -99,6 +99,11 @@ func (a *Analysis) liveness() {
 	a.kill = resize(a.kill, n)
 	a.flowBack(a.liveIn, true)
 	a.flowBack(a.readIn, false)
+	// The unwinder restores the registers that callees save.
+	a.padLive = 0
+	for _, p := range a.f.Pads {
+		a.padLive |= a.liveIn[p] & savedSet
+	}
 }
 
 func (a *Analysis) flowBack(in []decode.RegSet, calls bool) {

@@ -462,8 +462,10 @@ func (a *Analysis) call(s *State, idx int32) {
 	a.lose(s.Reg[decode.RAX])
 	a.loseStackArgs(s)
 	if a.tracking && len(a.f.Pads) > 0 { // what is here may be found again where an exception lands
-		for _, v := range s.Reg {
-			a.lose(v)
+		for r, v := range s.Reg {
+			if a.padLive.Has(decode.Reg(r)) {
+				a.lose(v)
+			}
 		}
 		for _, x := range s.Slots {
 			a.lose(x.Val)

@@ -179,6 +179,14 @@ extern "C" KEEP void call_thrower(void (*f)(int), int n)
 	}
 }
 extern "C" KEEP void caught_int(int n) { sink = n + 26; }
+// A pointer that lies in a register while the exception passes, and is called where it lands alone.
+// WANT: try_landed -> landed
+extern "C" KEEP void landed(int n) { sink += n; }
+extern "C" KEEP void try_landed(int n) {
+	void (*p)(int) = landed;
+	__asm__("" : "+r"(p));
+	try { call_thrower(thrower, n); } catch (...) { p(n); }
+}
 extern "C" KEEP void try_callback() { try { call_thrower(thrower, 1 + zero); } catch (int n) { caught_int(n); } }
 extern "C" KEEP void at_terminate() { sink = 27; std::_Exit(1); }
 extern "C" KEEP void must_not_throw(int n) noexcept { thrower(n); }
@@ -239,6 +247,7 @@ int main(int argc, char **)
 	r += call_init(&late);
 	r += try_it(argc) + try_it(zero);
 	try_callback();
+	try_landed(1 + zero);
 	must_not_throw(zero);
 	int x = argc, y = x + zero, z = y + argc;
 	r += call_function(held) + call_function([](int n) { return in_lambda(n); }) + call_function([x, y, z](int n) { return in_capture(n + x + y + z); });
