@@ -75,10 +75,13 @@ func runCommand(ctx context.Context, argv []string, plan *enforce.Plan, report f
 		}
 		return code, err
 	}
-	return attach.Run(ctx, argv, nil, plan, attach.Options{Report: report, AnonymousCode: true})
+	return attach.Run(ctx, argv, nil, plan, attach.Options{Report: report, AnonymousCode: true, Stubs: true, Note: noteStubs})
 }
+
+// noteStubs logs what became of the stubs.
+func noteStubs(text string) { slog.Info("stubs", "what", text) }
 
 // attachTo installs filters in a running server.
 func attachTo(ctx context.Context, pid int, plan *enforce.Plan, report func(attach.Thread)) (*attach.Result, error) {
-	return attach.Attach(ctx, pid, plan, attach.Options{Report: report, AnonymousCode: true})
+	return attach.Attach(ctx, pid, plan, attach.Options{Report: report, AnonymousCode: true, Stubs: true, Note: noteStubs})
 }

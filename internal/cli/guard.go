@@ -121,7 +121,7 @@ what to watch; it ends with the server.`,
 				}
 				k.Allow = allow
 			}
-			return attach.Guard(cmd.Context(), o.PID, o.Plan, attach.Options{Report: a.warner(), AnonymousCode: true}, func() {
+			return attach.Guard(cmd.Context(), o.PID, o.Plan, attach.Options{Report: a.warner(), AnonymousCode: true, Stubs: true, Note: noteStubs}, func() {
 				fmt.Fprintln(os.Stdout, "ready")
 				os.Stdout.Close()
 			})

@@ -33,6 +33,8 @@ func (e *ModuleError) Is(target error) bool { return target == ErrModule }
 type Verifier struct {
 	// Anonymous accepts executable memory without a file (code of just-in-time compilers), which no analysis has seen.
 	Anonymous bool
+	// Own, if set, says which of such memory is the installer's own.
+	Own func(pid int, m *proc.Mapping) bool
 
 	want map[string]string // path to SHA-256
 	have map[string]bool   // the SHA-256s
@@ -71,7 +73,7 @@ func (v *Verifier) Verify(pid int) error {
 			continue
 		}
 		if m.Inode == 0 {
-			if v.Anonymous {
+			if v.Anonymous || v.Own != nil && v.Own(pid, m) {
 				continue
 			}
 			name := m.Path

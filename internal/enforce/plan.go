@@ -7,7 +7,9 @@ import (
 	"syspart/internal/filter"
 	"syspart/internal/image"
 	"syspart/internal/observe"
+	"syspart/internal/stub"
 	"syspart/internal/syscalls"
+	"syspart/internal/unwind"
 )
 
 // Errors of planning. Those with a type carry what is needed to act on them and match these sentinels.
@@ -50,6 +52,17 @@ type Kind struct {
 	Bottom bool
 	Allow  syscalls.Set   // union of the three serving sets
 	Filter filter.Program // compiled from Allow by Compile
+	// Points are where jumps to stubs go, so that threads which enter the loop later install the filter themselves: one on
+	// each edge into the loop. None if there is no room on one of them, or a frame below cannot be found by a stub; then
+	// NoPoint says why.
+	Points  []stub.Point
+	NoPoint string
+	// Rows say how a stub finds the return addresses of Stack, in that order, from the loop's header on.
+	Rows []unwind.Simple
+	// Instances is how many threads of the kind a run has shown.
+	Instances int
+	// Stays: nothing unloads the loop's module while the program runs.
+	Stays bool
 }
 
 // Frame is one return address.

@@ -104,6 +104,16 @@ func (p *Process) Modules() []Module {
 	return ms
 }
 
+// Bias returns the difference between addresses in the process and in a module's file; false if it is not mapped.
+func (p *Process) Bias(module string) (uint64, bool) {
+	for i := range p.space {
+		if m := &p.space[i]; m.Module.Path == module {
+			return m.Start - m.VA, true
+		}
+	}
+	return 0, false
+}
+
 // Locate turns an address of the process into the module that is mapped there and the ELF virtual address in it.
 func (p *Process) Locate(addr uint64) (module string, va uint64, ok bool) {
 	m := p.space.Lookup(addr)

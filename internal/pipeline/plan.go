@@ -42,9 +42,12 @@ func Plan(ctx context.Context, p *profile.Profile, action filter.Action, opt Opt
 			return nil, err
 		}
 		allow := set(t.Serving.Own).Union(set(t.Serving.Exec)).Union(set(t.Serving.Enforcer))
-		ek := enforce.Kind{Name: t.Kind, Role: t.Role, Module: t.Transition.Module, Loop: f.Ranges(k), Bottom: t.Transition.Bottom, Allow: allow}
+		ek := enforce.Kind{Name: t.Kind, Role: t.Role, Module: t.Transition.Module, Loop: f.Ranges(k), Bottom: t.Transition.Bottom, Allow: allow, Instances: t.Instances}
 		for _, fr := range k.Below {
 			ek.Stack = append(ek.Stack, enforce.Frame{Module: fr.Module, PC: fr.PC})
+		}
+		if err := points(f, prog, k, &ek); err != nil {
+			ek.Points, ek.Rows, ek.NoPoint = nil, nil, err.Error()
 		}
 		plan.Kinds = append(plan.Kinds, ek)
 	}

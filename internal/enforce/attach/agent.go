@@ -51,6 +51,7 @@ func newAgent(p *enforce.Plan, opts *Options) (*agent, error) {
 	b, _ := blob(p, 0)
 	v := enforce.NewVerifier(p)
 	v.Anonymous = opts.AnonymousCode
+	v.Own = ownStubs
 	return &agent{
 		plan: p, verifier: v, tracer: proc.NewTracer(nil), files: make(fileCache),
 		tables: observe.NewFiles(), procs: make(map[int]*process), blobLen: len(b), installed: make(map[int]string),

@@ -19,6 +19,11 @@ type Options struct {
 	// AnonymousCode accepts processes with executable memory that no file holds (just-in-time compilers): system calls made
 	// from there are not in the plan's sets.
 	AnonymousCode bool
+	// Stubs puts code into the processes by which threads and children that come later install their filters themselves.
+	// Watch and Run then end their watch as soon as it is not needed any more.
+	Stubs bool
+	// Note, if set, is told in words what became of the stubs.
+	Note func(string)
 }
 
 // Status is the outcome for one thread.
@@ -136,6 +141,16 @@ func Attach(ctx context.Context, pid int, plan *enforce.Plan, opts Options) (*Re
 				}
 			}
 		}
+	}
+	if opts.Stubs {
+		c := newCoverage(a, &opts)
+		for _, th := range done {
+			c.saw(&th)
+		}
+		c.cover(func() []int {
+			pids, _ := a.matching(root) // none: it has ended
+			return pids
+		})
 	}
 	return result(done), nil
 }

@@ -13,7 +13,8 @@ import (
 // called when it may. Nothing of ours is in the server's way then: it has the process id, the parent, the signals and the
 // exit status that it would have without us.
 //
-// Guard returns when the process and all others of its tree that run the program have ended. Only descendants that were
+// Guard returns when stubs do the rest (Options.Stubs), or when the process and all others of its tree that run the program
+// have ended. Only descendants that were
 // seen while their parents lived belong to the tree: one that is orphaned between two rounds, as by a server that puts itself
 // into the background, is lost, for nothing tells it from another instance of the program. The error is ErrNeverInside if no
 // thread got its filter, or says why one could not.
@@ -52,10 +53,14 @@ type guard struct {
 	ended time.Time // when it was first seen to have ended
 }
 
-// done looks at every thread once and reports whether all processes of the server have ended.
+// done looks at every thread once and reports whether stubs do the rest or all processes of the server have
+// ended.
 func (g *guard) done(ctx context.Context) bool {
 	if g.w.fatal == nil {
 		g.w.round(ctx)
+		if g.w.covered() {
+			return true
+		}
 	} else {
 		g.w.known = descendants(g.w.known)
 	}

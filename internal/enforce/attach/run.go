@@ -141,6 +141,7 @@ type runner struct {
 	w       *watcher
 	ended   chan unix.WaitStatus // from the tracer
 	exited  bool
+	covered bool      // stubs do the rest
 	when    time.Time // of the command's end
 	status  int
 }
@@ -150,11 +151,13 @@ type runner struct {
 func (r *runner) loop(ctx context.Context, signals, changes <-chan os.Signal) (int, error) {
 	canceled := ctx.Done()
 	for {
-		if r.w.fatal == nil {
+		switch {
+		case r.w.fatal == nil && !r.covered:
 			// Before the command executes the program, or between two programs of a script, there may be no match: only the end of
 			// all processes ends this.
 			r.w.round(context.Background())
-		} else {
+			r.covered = r.w.covered()
+		default:
 			r.w.known = descendants(r.w.known)
 		}
 		r.reap() // before its children are looked for: they are ours once it is a zombie

@@ -55,6 +55,9 @@ func Watch(ctx context.Context, pid int, plan *enforce.Plan, opts Options) (*Res
 		if w.fatal != nil {
 			return w.result(), w.fatal
 		}
+		if w.covered() {
+			return w.result(), nil
+		}
 		if !w.sleep(ctx) {
 			return w.result(), nil
 		}
@@ -70,6 +73,30 @@ type watcher struct {
 	past    map[int]Thread // outcomes of threads that have ended, while they had one worth telling
 	pause   time.Duration
 	fatal   error
+	stubs   *coverage // nil: none are wanted
+}
+
+// covered puts stubs where they are missing, and reports whether no thread and no child needs us any more.
+func (w *watcher) covered() bool {
+	if w.stubs == nil {
+		return false
+	}
+	for _, th := range w.past {
+		w.stubs.saw(&th)
+	}
+	for _, th := range w.threads {
+		w.stubs.saw(&th.Thread)
+	}
+	return w.stubs.cover(func() []int {
+		w.known = descendants(w.known)
+		var pids []int
+		for _, pid := range w.known {
+			if w.a.runsProgram(pid) {
+				pids = append(pids, pid)
+			}
+		}
+		return pids
+	})
 }
 
 // watched is a thread.
@@ -83,7 +110,11 @@ type watched struct {
 }
 
 func newWatcher(a *agent, root int, opts *Options) *watcher {
-	return &watcher{a: a, opts: opts, known: []int{root}, threads: make(map[int]*watched), past: make(map[int]Thread), pause: minPause}
+	w := &watcher{a: a, opts: opts, known: []int{root}, threads: make(map[int]*watched), past: make(map[int]Thread), pause: minPause}
+	if opts.Stubs {
+		w.stubs = newCoverage(a, opts)
+	}
+	return w
 }
 
 // sleep waits for the next round; false if ctx ended.
