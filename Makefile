@@ -7,7 +7,7 @@ BIN    := bin/syspart
 # Not from the cache: results depend on installed programs, on the kernel, and on packages that tests only list.
 TESTED := -count 1 -timeout 40m
 
-.PHONY: all build test vet demo bench generate generate-check deps recall crash precision surplus edges clean
+.PHONY: all build test vet demo bench generate generate-check deps recall crash precision surplus loading edges clean
 
 all: build
 
@@ -47,6 +47,11 @@ precision: deps build
 surplus: deps build
 	@bash eval/deps.sh oracle
 	@{ sed '/^### /,$$d' docs/surplus.md && SURPLUS=1 bash eval/precision.sh; } >out/surplus.md && mv out/surplus.md docs/surplus.md
+
+# How the code that servers load at run time is found, and that it works behind the filters: the tables of docs/loading.md.
+loading: deps build
+	@bash eval/deps.sh oracle
+	@{ sed '/^## The tables/q' docs/loading.md && echo && bash eval/loading.sh; } >out/loading.md && mv out/loading.md docs/loading.md
 
 # Every call through a pointer that was seen in real servers is in the call graph, at every level.
 edges: deps build

@@ -29,6 +29,7 @@ func TestRun(t *testing.T) {
 			leader := server(t, srv.PID, bin)
 			pids := family(leader)
 			testbin.Until(t, "every thread has a filter", func() bool { return allFiltered(pids) })
+			testbin.Until(t, "nobody watches", func() bool { return len(watchers(t)) == 0 })
 			readBack(t, p, pids)
 			for range 10 {
 				if got, err := testbin.Ask(addr, "!"); err != nil || got != "ok" {

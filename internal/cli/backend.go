@@ -37,7 +37,8 @@ var backend = struct {
 	renew     func(ctx context.Context, p *profile.Profile, opt pipeline.Options) (*profile.Profile, error)
 	plan      func(ctx context.Context, p *profile.Profile, action filter.Action, opt pipeline.Options) (*enforce.Plan, error)
 	run       func(ctx context.Context, argv []string, plan *enforce.Plan, report func(attach.Thread)) (status int, err error)
-	attach    func(ctx context.Context, pid int, plan *enforce.Plan, report func(attach.Thread)) (*attach.Result, error)
+	attach    func(ctx context.Context, pid int, plan *enforce.Plan, wait time.Duration, report func(attach.Thread)) (*attach.Result, error)
+	status    func(pid int, plan *enforce.Plan) ([]attach.State, error)
 	inject    func(pid, tid, nr int, args ...uint64) (int64, error)
 }{
 	analyze:   pipeline.Analyze,
@@ -52,6 +53,7 @@ var backend = struct {
 	plan:      pipeline.Plan,
 	run:       runCommand,
 	attach:    attachTo,
+	status:    attach.Inspect,
 	inject:    attach.Inject,
 }
 
@@ -81,7 +83,14 @@ func runCommand(ctx context.Context, argv []string, plan *enforce.Plan, report f
 // noteStubs logs what became of the stubs.
 func noteStubs(text string) { slog.Info("stubs", "what", text) }
 
-// attachTo installs filters in a running server.
-func attachTo(ctx context.Context, pid int, plan *enforce.Plan, report func(attach.Thread)) (*attach.Result, error) {
-	return attach.Attach(ctx, pid, plan, attach.Options{Report: report, AnonymousCode: true, Stubs: true, Note: noteStubs})
+// attachTo installs filters in a running server, and goes on for a time while threads of it are outside their loops.
+func attachTo(ctx context.Context, pid int, plan *enforce.Plan, wait time.Duration, report func(attach.Thread)) (*attach.Result, error) {
+	opts := attach.Options{Report: report, AnonymousCode: true, Stubs: true, Note: noteStubs}
+	result, err := attach.Attach(ctx, pid, plan, opts)
+	if err != nil || wait <= 0 || result.Count(attach.Outside) == 0 {
+		return result, err
+	}
+	ctx, stop := context.WithTimeout(ctx, wait)
+	defer stop()
+	return attach.Watch(ctx, pid, plan, opts)
 }

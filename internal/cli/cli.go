@@ -74,7 +74,7 @@ It needs no source and no recompilation.`,
 	cmd.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "log what is done to stderr")
 	cmd.CompletionOptions.HiddenDefaultCmd = true
 	cmd.AddCommand(a.analyze(), a.loops(), a.callgraph(), a.profile(), a.show(), a.explain(), a.check(), a.launch(),
-		a.attach(), a.inject(), a.guard(), a.version())
+		a.attach(), a.status(), a.inject(), a.guard(), a.version())
 	return cmd
 }
 

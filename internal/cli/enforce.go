@@ -130,7 +130,8 @@ func (a *app) attach() *cobra.Command {
 		Short: "Close what the threads of a running server do not need",
 		Long: `attach gives each thread of a running server, and of the processes below it, its filter. Only threads that are inside
 their main loop get one; the others are reported. The server is stopped for milliseconds, no call of it fails, and
-nothing of syspart stays behind. The filters cannot be taken away again.`,
+no process of syspart stays behind: threads and children that come later install their filters by code that is put into the
+server's memory. The filters cannot be taken away again.`,
 		Example: `  syspart attach -p nginx.json $(cat /run/nginx.pid)
   syspart attach -p redis.json --action log $(pidof redis-server)`,
 		Args: exactly(1, "one PID"),
@@ -139,6 +140,8 @@ nothing of syspart stays behind. The filters cannot be taken away again.`,
 	path := profileFlag(cmd)
 	act := actionFlag(cmd)
 	strict := cmd.Flags().Bool("strict", false, "exit with 3 if a thread got no filter")
+	wait := cmd.Flags().Duration("wait", 0, "go on for `TIME` while there are threads outside their main loops")
+	dry := cmd.Flags().Bool("dry-run", false, "change nothing; show what each thread carries and which main loop it is in")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		pid, err := processID(args[0])
 		if err != nil {
@@ -153,7 +156,14 @@ nothing of syspart stays behind. The filters cannot be taken away again.`,
 			return err
 		}
 		a.progress.clear()
-		result, err := backend.attach(cmd.Context(), pid, plan, logThread)
+		if *dry {
+			list, err := backend.status(pid, plan)
+			if err != nil {
+				return err
+			}
+			return a.print(func(w io.Writer) error { return report.Status(w, list, a.style()) })
+		}
+		result, err := backend.attach(cmd.Context(), pid, plan, *wait, logThread)
 		// What was achieved before an error is told all the same: filters cannot be taken away again.
 		if result != nil {
 			if perr := a.print(func(w io.Writer) error { return report.Attached(w, result, a.style()) }); perr != nil && err == nil {

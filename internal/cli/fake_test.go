@@ -81,9 +81,17 @@ func mainFake() {
 		}
 		return endStatus(cmd), nil
 	}
-	backend.attach = func(_ context.Context, pid int, _ *enforce.Plan, _ func(attach.Thread)) (*attach.Result, error) {
+	backend.attach = func(_ context.Context, pid int, _ *enforce.Plan, _ time.Duration, _ func(attach.Thread)) (*attach.Result, error) {
 		return &attach.Result{Threads: []attach.Thread{
 			{PID: pid, TID: pid, Comm: "d", Kind: "cycle", Status: attach.Installed}, {PID: pid, TID: pid + 1, Comm: "d"}}}, nil
+	}
+	backend.status = func(pid int, plan *enforce.Plan) ([]attach.State, error) {
+		calls := syscalls.Of(0, 60)
+		list := []attach.State{{PID: pid, TID: pid, Comm: "d", Filters: 1, Allowed: &calls}, {PID: pid, TID: pid + 1, Comm: "e"}}
+		if plan != nil {
+			list[0].Inside, list[0].Kinds = "cycle", []string{"cycle"}
+		}
+		return list, nil
 	}
 	backend.inject = func(pid, tid, nr int, args ...uint64) (int64, error) {
 		if pid != tid {

@@ -6,6 +6,7 @@
 //	Run(ctx, argv, env, plan, opts) (status int, err error)   start a command and watch it
 //	Inject(pid, tid, nr, args...) (ret int64, err error)      have a thread make one system call
 //	ReadFilters(pid, tid) ([]filter.Program, error)           what the kernel holds
+//	Inspect(pid, plan) ([]State, error)                       what every thread carries
 //
 // # How a thread is made to call
 //
@@ -25,6 +26,15 @@
 // The kernel then lets the thread run on from whatever state it is in: untouched, or in the code, which ends by itself
 // where the thread was. An interrupted call is started again. One thing is weaker then: a signal whose handler runs in
 // these microseconds does not make the call fail with EINTR, as it may have without us.
+//
+// # Stubs
+//
+// With Options.Stubs, jumps on the edges into the loops and code of package internal/stub are written into the memory of
+// the server's processes once a thread of it serves, while all threads of a process are stopped and none of them is in the
+// bytes that a jump replaces. From then on threads and children that come later install their filters themselves, and
+// Watch, Run and Guard end their watch when nothing else is left to be covered. A module that is loaded after that is not
+// compared with the plan any more; a program that the server executes, itself included, has the filter of its maker and no
+// stubs. A thread that comes to a loop by a stack of no kind gets no filter, as with Attach, and nobody says so.
 //
 // # Limits
 //
