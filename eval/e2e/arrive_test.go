@@ -21,6 +21,7 @@ func TestArriveLater(t *testing.T) {
 			srv, addr := testbin.StartServer(t, syspart, "run", "-p", path, "--", bin)
 			leader := server(t, srv.PID, bin)
 			testbin.Until(t, "every thread has a filter", func() bool { return allFiltered([]int{leader}) })
+			testbin.Until(t, "nobody watches", func() bool { return len(watchers(t)) == 0 })
 			readBack(t, p, []int{leader})
 			for range 3 {
 				if got, err := testbin.Ask(addr, c.word); err != nil || got != "ok" {
@@ -61,6 +62,7 @@ func TestMismatch(t *testing.T) {
 			leader := server(t, srv.PID, bin)
 			if what == "reanalyse" {
 				testbin.Until(t, "every thread has a filter", func() bool { return allFiltered([]int{leader}) })
+				testbin.Until(t, "nobody watches", func() bool { return len(watchers(t)) == 0 })
 				readBack(t, p, []int{leader})
 			} else if allFiltered([]int{leader}) {
 				t.Error("there is a filter")
