@@ -21,6 +21,11 @@ lighttpd:lighttpd
 apache2:apache2
 named:bind9
 strace:strace
+bwrap:bubblewrap
+firejail:firejail
+runc:runc
+crun:crun
+systemd-analyze:systemd
 curl:curl
 python3:python3
 openssl:openssl

@@ -40,6 +40,7 @@ var layers = map[string]int{
 	"internal/decode":    2,
 	"internal/image":     1,
 	"internal/store":     1,
+	"internal/seclog":    1,
 	"profile":            1,
 	"internal/syscalls":  0,
 	"internal/testbin":   0,

@@ -106,11 +106,11 @@ func (p *Profile) Save(path string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	return writeWhole(path, data)
+	return WriteFile(path, data)
 }
 
-// writeWhole replaces the contents of a file in one step.
-func writeWhole(path string, data []byte) error {
+// WriteFile replaces the contents of a file in one step: it appears whole or not at all. A device or pipe is written to.
+func WriteFile(path string, data []byte) error {
 	switch st, err := os.Stat(path); {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
