@@ -34,6 +34,7 @@ var layers = map[string]int{
 	"internal/filter":    5,
 	"internal/value":     4,
 	"internal/stub":      4,
+	"internal/elfwrite":  2,
 	"internal/cfg":       3,
 	"internal/unwind":    3,
 	"internal/proc":      3,

@@ -63,7 +63,7 @@ func (f *File) parseFrames() (*Frames, error) {
 		if err := p.walk(nil); err != nil {
 			return nil, err
 		}
-	} else if err := p.walkTable(table.fdes); err != nil {
+	} else if err := p.walkAll(table.fdes); err != nil {
 		return nil, err
 	}
 	slices.SortFunc(p.out.FDEs, func(a, b FDE) int {
@@ -120,13 +120,45 @@ func (f *File) ehFrameStart() (uint64, frameTable, error) {
 	return start, table, nil
 }
 
-// walkTable reads the FDEs that .eh_frame_hdr lists, which are those the unwinder finds, and all others up to the last of
+// walkAll reads the FDEs that .eh_frame_hdr lists: those in .eh_frame, and then those in other segments, where tools that
+// add code to a file put theirs. What lies in neither is refused.
+func (p *frameParser) walkAll(fdes []uint64) error {
+	main := Range{p.c.va, p.c.va + uint64(len(p.c.b))}
+	var in, out []uint64
+	for _, va := range fdes {
+		switch s := p.file.segment(va); {
+		case main.Contains(va):
+			in = append(in, va)
+		case s != nil && va-s.Start < s.FileSize && !s.Contains(main.Start):
+			out = append(out, va)
+		default:
+			return malformed(".eh_frame_hdr: entry at %#x, .eh_frame at %#x", va, main.Start)
+		}
+	}
+	if len(in) > 0 {
+		if err := p.walkTable(in); err != nil {
+			return err
+		}
+	}
+	for i, va := range out {
+		if s := p.file.segment(va); p.c.va != s.Start {
+			p.c = cursor{b: p.file.Tail(s.Start), va: s.Start}
+			p.cies, p.last = map[int]cieIndex{}, -1
+		} else if i > 0 && out[i-1] == va {
+			continue
+		}
+		p.c.pos, p.c.bad = int(va-p.c.va), false
+		if _, err := p.entry(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// walkTable reads the listed FDEs that lie in .eh_frame, which are those the unwinder finds, and all others up to the last of
 // them. Listed entries behind a terminator in mid-table (crtend.o not linked last), behind damage, and before the start
 // of the section (none is known) are read one by one.
 func (p *frameParser) walkTable(fdes []uint64) error {
-	if last := fdes[len(fdes)-1]; fdes[0] < p.c.va || last-p.c.va >= uint64(len(p.c.b)) {
-		return malformed(".eh_frame_hdr: entries from %#x to %#x, .eh_frame at %#x", fdes[0], last, p.c.va)
-	}
 	seen := make([]bool, len(fdes))
 	n := 0
 	// Why walk stopped does not matter: what it did not reach is read below.

@@ -11,7 +11,11 @@ import (
 
 // Frame says where the return address of a frame lies and what it has to be.
 type Frame struct {
-	Return uint64 // address at run time
+	Return uint64 // address
+	// Here: the return address lies in the stub's own module, and is compared by its distance.
+	Here bool
+	// Any: the return address lies in another module, whose place is not known, and is not compared.
+	Any bool
 	// The canonical frame address: Off bytes above the stack pointer or, if RBP, the frame pointer.
 	RBP bool
 	Off int32
@@ -22,9 +26,14 @@ type Frame struct {
 
 // Install is a filter and the stack below the loop that a thread must have to get it, innermost frame first.
 type Install struct {
-	Program uint64 // address of the struct sock_fprog
-	Frames  []Frame
+	Program uint64 // address of the struct sock_fprog; 0 if the filter lies behind the stub
+	// Filter are the instructions of the filter, to lie behind the stub: struct sock_filter, eight bytes each.
+	Filter []byte
+	Frames []Frame
 }
+
+// sockFilter is the size of a struct sock_filter.
+const sockFilter = 8
 
 // saved is how far the stub moves the stack pointer: the red zone, the flags and nine registers.
 const saved = 128 + 8 + 9*8
@@ -44,15 +53,27 @@ func (p *Point) Code(bias, at uint64, installs []Install) ([]byte, error) {
 	a.put(0x48, 0x8d, 0x64, 0x24, 0x80)                                                 // lea -0x80(%rsp),%rsp
 	a.put(0x9c)                                                                         // pushfq
 	a.put(0x50, 0x51, 0x52, 0x56, 0x57, 0x41, 0x50, 0x41, 0x51, 0x41, 0x52, 0x41, 0x53) // rax rcx rdx rsi rdi r8-r11
-	var install, restore []int
+	var install, restore, installed, filters []int
 	for i := range installs {
 		var next []int
 		in := &installs[i]
 		for k := range in.Frames {
-			next = append(next, a.frame(&in.Frames[k], k == 0))
+			if j := a.frame(&in.Frames[k], k == 0); j >= 0 {
+				next = append(next, j)
+			}
 		}
-		a.put(0x49, 0xb9) // movabs $program,%r9
-		a.u64(in.Program)
+		if in.Program == 0 {
+			// A struct sock_fprog on the stack.
+			a.put(0x4c, 0x8d, 0x0d) // lea filter(%rip),%r9
+			filters = append(filters, a.hole())
+			a.put(0x41, 0x51, 0x68) // push %r9; push $length
+			a.u32(uint32(len(in.Filter) / sockFilter))
+			a.put(0x49, 0x89, 0xe1) // mov %rsp,%r9
+		} else {
+			a.put(0x41, 0x51, 0x6a, 0) // push %r9; push $0: as many bytes
+			a.put(0x49, 0xb9)          // movabs $program,%r9
+			a.u64(in.Program)
+		}
 		install = append(install, a.jump(0xe9))
 		for _, j := range next {
 			a.here(j)
@@ -65,11 +86,11 @@ func (p *Point) Code(bias, at uint64, installs []Install) ([]byte, error) {
 	a.prctl(unix.PR_SET_NO_NEW_PRIVS, 1, false)
 	a.prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, true)
 	a.put(0x48, 0x85, 0xc0) // test %rax,%rax
-	restore = append(restore, a.jump(0x0f, 0x84))
+	installed = append(installed, a.jump(0x0f, 0x84))
 	// It may have one already, of which the kernel takes no more.
 	a.prctl(unix.PR_GET_SECCOMP, 0, false)
 	a.put(0x83, 0xf8, unix.SECCOMP_MODE_FILTER) // cmp $2,%eax
-	restore = append(restore, a.jump(0x0f, 0x84))
+	installed = append(installed, a.jump(0x0f, 0x84))
 	a.mov32(0xb8, unix.SYS_WRITE)
 	a.mov32(0xbf, 2)
 	a.put(0x48, 0x8d, 0x35) // lea message(%rip),%rsi
@@ -79,6 +100,10 @@ func (p *Point) Code(bias, at uint64, installs []Install) ([]byte, error) {
 	a.mov32(0xb8, unix.SYS_EXIT_GROUP)
 	a.mov32(0xbf, failed)
 	a.put(0x0f, 0x05, 0x0f, 0x0b) // syscall; ud2
+	for _, j := range installed {
+		a.here(j)
+	}
+	a.put(0x48, 0x8d, 0x64, 0x24, 0x10) // lea 0x10(%rsp),%rsp
 	for _, j := range restore {
 		a.here(j)
 	}
@@ -88,6 +113,16 @@ func (p *Point) Code(bias, at uint64, installs []Install) ([]byte, error) {
 	p.goOn(a, bias)
 	a.here(text)
 	a.b = append(a.b, message...)
+	for i, n := 0, 0; i < len(installs); i++ {
+		if installs[i].Program == 0 {
+			for len(a.b)%sockFilter != 0 {
+				a.put(0)
+			}
+			a.here(filters[n])
+			n++
+			a.b = append(a.b, installs[i].Filter...)
+		}
+	}
 	if a.far {
 		return nil, fmt.Errorf("%s %#x: %w: what it refers to is out of reach of %#x", p.Module, p.Addr, ErrPoint, at)
 	}
@@ -146,7 +181,8 @@ func (p *Point) goOn(a *assembler, bias uint64) {
 	a.to(p.Loop+bias, 0xe9)
 }
 
-// frame compares one return address; it returns the jump that is taken if it is another. %rax is the canonical frame
+// frame compares one return address; it returns the jump that is taken if it is another,
+// -1 if it is not compared. %rax is the canonical frame
 // address, %rcx the frame pointer.
 func (a *assembler) frame(f *Frame, first bool) int {
 	switch {
@@ -170,8 +206,15 @@ func (a *assembler) frame(f *Frame, first bool) int {
 	case first:
 		a.put(0x48, 0x89, 0xe9) // mov %rbp,%rcx
 	}
-	a.put(0x48, 0xba) // movabs $return,%rdx
-	a.u64(f.Return)
+	switch {
+	case f.Any:
+		return -1
+	case f.Here:
+		a.to(f.Return, 0x48, 0x8d, 0x15) // lea return(%rip),%rdx
+	default:
+		a.put(0x48, 0xba) // movabs $return,%rdx
+		a.u64(f.Return)
+	}
 	a.put(0x48, 0x39, 0x50, 0xf8) // cmp %rdx,-8(%rax)
 	return a.jump(0x0f, 0x85)
 }

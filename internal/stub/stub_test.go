@@ -46,8 +46,9 @@ func TestFind(t *testing.T) {
 // where the block led.
 func TestCode(t *testing.T) {
 	const bias, at = 0x7f0000000000, 0x7f0000100000
+	own := []byte("12345678abcdefgh")
 	installs := []Install{{Program: 0x1122334455667788, Frames: []Frame{{Return: 0x7f0000001234, Off: 72, Saved: true, At: -16}, {Return: 0x7f0000004321, RBP: true, Off: 16}}},
-		{Program: 0x99}}
+		{Program: 0x99}, {Filter: own, Frames: []Frame{{Return: bias + 0x2000, Here: true, Off: 8}, {Any: true, Off: 8}}}}
 	for name, c := range map[string]struct {
 		p    Point
 		exit map[uint64]bool // where control may go
@@ -65,7 +66,10 @@ func TestCode(t *testing.T) {
 			t.Fatalf("%s: %v", name, err)
 		}
 		end := bytes.Index(b, []byte(message))
-		if end < 0 || end+len(message) != len(b) {
+		if filter := bytes.Index(b, own); filter < end || filter%8 != 0 {
+			t.Errorf("%s: the filter lies at %d", name, filter)
+		}
+		if end < 0 {
 			t.Fatalf("%s: no message", name)
 		}
 		starts := map[uint64]bool{}

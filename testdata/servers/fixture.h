@@ -29,6 +29,9 @@ static inline __attribute__((always_inline)) long call3(long nr, long a, long b,
 #define CALL2(name, a, b) call3(SYS_##name, (long)(a), (long)(b), 0)
 #define CALL3(name, a, b, c) call3(SYS_##name, (long)(a), (long)(b), (long)(c))
 
+// ROOM before a loop is an instruction long enough for a jump to be put in its place.
+#define ROOM __asm__ volatile("nopl 0(%rax,%rax,1)")
+
 // NOINLINE keeps a function whole and apart: no inlining, no clones for constant arguments.
 #ifdef __clang__
 #define NOINLINE __attribute__((noinline))

@@ -106,6 +106,7 @@ NOINLINE static pid_t child(int fd[2]) {
 NOINLINE static void serve(int fd) {
 	int result[2];
 	pid_t pid = child(result);
+	ROOM;
 	for (;;) {
 		char word[8] = "", answer[16] = "";
 		int c = CALL3(accept, fd, 0, 0);

@@ -1,0 +1,128 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+)
+
+// harden builds the verb of that name.
+func (a *app) harden() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "harden -p PROFILE -o DIR [flags]",
+		Short: "Write a copy of a program that filters itself",
+		Long: `harden writes into DIR a copy of the profile's program in which each thread installs its own filter when it enters its main
+loop: it runs without syspart. The copy keeps build-id, symbols, mode, owner and capabilities; it is for the libraries that
+were profiled. What cannot be done safely is refused with the reason; --partial leaves those kinds of threads out instead.`,
+		Example: `  syspart harden -p nginx.json -o hardened --print && hardened/nginx -c /tmp/x/nginx.conf`,
+		Args:    cobra.NoArgs,
+	}
+	s := a.analysisFlags(cmd)
+	path := profileFlag(cmd)
+	act := actionFlag(cmd)
+	dir := cmd.Flags().StringP("output", "o", "", "write to the directory `DIR`, which is made")
+	show := cmd.Flags().Bool("print", false, "print each patch")
+	partial := cmd.Flags().Bool("partial", false, "leave out kinds of threads that cannot filter themselves")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if *dir == "" {
+			return usage(cmd, "no directory; give one with -o")
+		}
+		p, err := a.loadProfile(*path)
+		if err != nil {
+			return err
+		}
+		h, err := backend.harden(cmd.Context(), p, act.Action, *partial, *s)
+		if err != nil {
+			return err
+		}
+		a.progress.clear()
+		if err := os.MkdirAll(*dir, 0o755); err != nil {
+			return err
+		}
+		to := filepath.Join(*dir, filepath.Base(h.Path))
+		if err := writeLike(to, h.Path, h.Data); err != nil {
+			return err
+		}
+		for _, text := range h.Left {
+			fmt.Fprintf(a.stderr, "syspart: %s: no filter of its own: %s\n", printable(h.Path), printable(text))
+		}
+		fmt.Fprintln(a.stdout, to)
+		if *show {
+			for _, q := range h.Patches {
+				fmt.Fprintf(a.stdout, "  %#x  % x -> % x  %s\n", q.Addr, q.Old, q.New, printable(strings.Join(q.Kinds, ", ")))
+			}
+		}
+		return nil
+	}
+	return cmd
+}
+
+// writeLike writes a file whole or not at all, with mode, owner and extended attributes of another one. It never writes to
+// that one itself.
+func writeLike(to, like string, data []byte) error {
+	st, err := os.Stat(like)
+	if err != nil {
+		return err
+	}
+	if old, err := os.Stat(to); err == nil && os.SameFile(st, old) {
+		return fmt.Errorf("%s: is the program itself; name another directory", to)
+	}
+	f, err := os.CreateTemp(filepath.Dir(to), "."+filepath.Base(to)+".*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // gone if it was renamed
+	_, err = f.Write(data)
+	var raw unix.Stat_t
+	if e := unix.Stat(like, &raw); e == nil && err == nil && os.Geteuid() == 0 {
+		err = f.Chown(int(raw.Uid), int(raw.Gid))
+	}
+	if err == nil { // behind the owner, whose change takes the set-user-ID bit
+		err = unix.Fchmod(int(f.Fd()), raw.Mode&0o7777)
+	}
+	if err == nil {
+		err = copyAttributes(int(f.Fd()), like)
+	}
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), to)
+	}
+	return err
+}
+
+// copyAttributes copies the extended attributes of a file, capabilities among them. Those that may not be set are an error:
+// a program without its capabilities would fail in other ways.
+func copyAttributes(fd int, like string) error {
+	n, err := unix.Listxattr(like, nil)
+	if err != nil || n == 0 {
+		if errors.Is(err, unix.ENOTSUP) {
+			return nil
+		}
+		return err
+	}
+	names := make([]byte, n)
+	if n, err = unix.Listxattr(like, names); err != nil {
+		return err
+	}
+	for _, name := range strings.Split(strings.TrimRight(string(names[:n]), "\x00"), "\x00") {
+		size, err := unix.Getxattr(like, name, nil)
+		if err != nil {
+			return fmt.Errorf("%s: attribute %s: %w", like, name, err)
+		}
+		value := make([]byte, size)
+		if size, err = unix.Getxattr(like, name, value); err != nil {
+			return fmt.Errorf("%s: attribute %s: %w", like, name, err)
+		}
+		if err := unix.Fsetxattr(fd, name, value[:size], 0); err != nil {
+			return fmt.Errorf("attribute %s: %w", name, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,37 @@
+// Package elfwrite rewrites one x86-64 ELF program or library: it adds an executable segment and changes bytes in place.
+// Everything else stays where it is, byte for byte.
+//
+//	New(name string, data []byte) (*Writer, error)   a file to be rewritten, or the reason why it is not (ErrRefused)
+//	(*Writer).Base() uint64                          address of the new code's first byte
+//	(*Writer).SetCode(code []byte)                   the new segment's contents
+//	(*Writer).AddFrame(Frame)                        call-frame information for new code
+//	(*Writer).Patch(Patch) error                     bytes at an address, the original ones checked
+//	(*Writer).SetEntry(va uint64)                    another entry point
+//	(*Writer).Bytes() ([]byte, error)                the new file, re-read and compared with the old one
+//
+// Nothing here depends on the machine: the same input gives the same bytes.
+//
+// # The new segment
+//
+// It is the last PT_LOAD, readable and executable, behind all others, so that loaders which take the span of an image from
+// its first and last PT_LOAD are right. Its program header needs a place, in this order of preference: a PT_NULL entry; unused
+// bytes behind the table; the PT_NOTE of .note.gnu.property, whose contents PT_GNU_PROPERTY describes as well. Else the
+// whole table moves into the new segment, which then lies as far from its file offset as the first PT_LOAD does, because
+// kernels before 5.18 compute the table's address from that distance.
+//
+// Files with section headers get a section for each new part, behind the others, so that indices stay; otherwise strip and
+// objcopy would drop the parts. A file whose table moved does not survive them: they write the table behind the ELF header,
+// where there is no room.
+//
+// # Unwinding
+//
+// Frames go into a copy of .eh_frame_hdr's table in the new segment, which PT_GNU_EH_FRAME then names, and into a
+// .debug_frame section for debuggers, which look for sections by name; strip removes that one. A file without a
+// .eh_frame_hdr in the encoding that all linkers write, or with a .debug_frame of its own, does without the respective part.
+//
+// # Refusals
+//
+// Refused is what cannot be kept whole: bytes behind the last structure (self-extracting programs and others that find their
+// data from the file's end), PT_LOAD entries out of order, more section or program headers than the format counts simply, and
+// whatever package image refuses.
+package elfwrite
