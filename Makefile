@@ -7,7 +7,7 @@ BIN    := bin/syspart
 # Not from the cache: results depend on installed programs, on the kernel, and on packages that tests only list.
 TESTED := -count 1 -timeout 40m
 
-.PHONY: all build test vet demo bench generate generate-check deps recall crash precision surplus loading edges clean
+.PHONY: all build test vet demo bench generate generate-check deps recall crash precision surplus loading rewrite edges clean
 
 all: build
 
@@ -52,6 +52,10 @@ surplus: deps build
 loading: deps build
 	@bash eval/deps.sh oracle
 	@{ sed '/^## The tables/q' docs/loading.md && echo && bash eval/loading.sh; } >out/loading.md && mv out/loading.md docs/loading.md
+
+# Programs of the system with a new segment behave as before.
+rewrite:
+	$(GO) run ./eval/rewrite
 
 # Every call through a pointer that was seen in real servers is in the call graph, at every level.
 edges: deps build
