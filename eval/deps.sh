@@ -34,6 +34,7 @@ nc:netcat-openbsd
 "
 [ "${1:-}" != oracle ] || needs="$needs
 valgrind:valgrind
+/usr/bin/time:time
 ab:apache2-utils
 pgrep:procps
 dig:bind9-dnsutils

@@ -154,6 +154,9 @@ type modState struct {
 	libc      bool   // loader or libc: looks names of other modules up by itself
 	start     bitset // of its functions, those of libc's start and exit code
 	dlsym     bool   // imports dlsym
+	// Functions exported as clock_getres; see callsGetres.
+	getres                     []int
+	getresKnown, exportsGetres bool
 }
 
 // named reports whether a string that a name may be looked up by is at va.

@@ -25,6 +25,7 @@ type memory struct {
 	readers map[int32][]int32
 	targets [][]target // by pointer of the module: where it points, if known
 	known   []bool
+	places  map[uint64]dataPlace // by address and width; see placeOf
 }
 
 // maxEntries bounds the tables whose entries are followed.
@@ -55,20 +56,44 @@ func (w *solver) data(mi int, va uint64, wide bool) (t token, ok, lost bool) {
 	if st := &w.g.mods[mi]; st.dlsym && !wide && st.named(va) {
 		return t, true, false
 	}
-	r := mem.span(t)
-	if r.Start == r.End {
+	p := mem.placeOf(w.g.P.Modules[mi], t)
+	switch {
+	case !p.inside:
 		return t, false, false
-	}
-	a := bound(mem.fine, va)
-	m := w.g.P.Modules[mi]
-	if writable(m, va) {
-		if mem.escaped.has(int32(a)) && (!wide || mem.escaped.has(int32(bound(mem.fine, r.End-1)))) && !m.Relro.Contains(va) {
+	case p.writable:
+		if mem.escaped.has(p.first) && (!wide || mem.escaped.has(p.last)) && !p.relro {
 			return t, false, true
 		}
 		return t, true, false
 	}
-	i := sort.Search(len(m.Ptrs), func(i int) bool { return m.Ptrs[i].Slot+8 > r.Start })
-	return t, i < len(m.Ptrs) && m.Ptrs[i].Slot < r.End, false
+	return t, p.points, false
+}
+
+// dataPlace is what does not change about an address in data.
+type dataPlace struct {
+	first, last                     int32 // fine areas of the address, and of the end of what it may point to
+	inside, writable, relro, points bool
+}
+
+// placeOf returns the place of a data token.
+func (mem *memory) placeOf(m *link.Module, t token) dataPlace {
+	k := t.addr << 1
+	if t.wide {
+		k |= 1
+	}
+	if p, ok := mem.places[k]; ok {
+		return p
+	}
+	var p dataPlace
+	if r := mem.span(t); r.Start != r.End {
+		p.inside = true
+		p.first, p.last = int32(bound(mem.fine, t.addr)), int32(bound(mem.fine, r.End-1))
+		p.writable, p.relro = writable(m, t.addr), m.Relro.Contains(t.addr)
+		i := sort.Search(len(m.Ptrs), func(i int) bool { return m.Ptrs[i].Slot+8 > r.Start })
+		p.points = i < len(m.Ptrs) && m.Ptrs[i].Slot < r.End
+	}
+	mem.places[k] = p
+	return p
 }
 
 func writable(m *link.Module, va uint64) bool {

@@ -68,7 +68,7 @@ func (g *Graph) solve() {
 		if g.Level >= LevelD {
 			a.fine = fineAreas(m, a.coarse)
 		}
-		w.mem[mi] = memory{areas: a, escaped: newBitset(len(a.fine) + 1), cells: map[int32][]cell{}, readers: map[int32][]int32{},
+		w.mem[mi] = memory{areas: a, escaped: newBitset(len(a.fine) + 1), cells: map[int32][]cell{}, places: map[uint64]dataPlace{}, readers: map[int32][]int32{},
 			targets: make([][]target, len(m.Ptrs)), known: make([]bool, len(m.Ptrs))}
 	}
 	w.bound()

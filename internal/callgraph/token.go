@@ -2,7 +2,6 @@ package callgraph
 
 import (
 	"slices"
-	"sort"
 
 	"syspart/internal/image"
 	"syspart/internal/link"
@@ -93,7 +92,15 @@ const objectAlign = 32
 
 // bound returns the index of the area that va lies in, -1 if none.
 func bound(b []uint64, va uint64) int {
-	return sort.Search(len(b), func(i int) bool { return b[i] > va }) - 1
+	lo, hi := 0, len(b)
+	for lo < hi {
+		if mid := int(uint(lo+hi) >> 1); b[mid] > va {
+			hi = mid
+		} else {
+			lo = mid + 1
+		}
+	}
+	return lo - 1
 }
 
 // span is what a data token can point to.

@@ -81,11 +81,15 @@ func (g *Graph) callsGetres(m *link.Module, fn *summary.Func) bool {
 	if g.P.Musl {
 		return true
 	}
-	l, ok := exports(m, "clock_getres")
-	for _, f := range l {
+	st := &g.mods[m.Index]
+	if !st.getresKnown {
+		st.getres, st.exportsGetres = exports(m, "clock_getres")
+		st.getresKnown = true
+	}
+	for _, f := range st.getres {
 		if &m.Funcs[f] == fn {
 			return true
 		}
 	}
-	return !ok && m.Index != g.P.Interp
+	return !st.exportsGetres && m.Index != g.P.Interp
 }

@@ -200,10 +200,14 @@ func (l *loader) libraries(path string) ([]string, error) {
 // program, until there are no others.
 func (l *loader) graph(ctx context.Context, binary string, extra []link.Extra) (*callgraph.Graph, error) {
 	asked := map[string]bool{}
+	var last *callgraph.Graph
 	for {
 		p, err := l.load(ctx, binary, extra)
 		if err != nil {
 			return nil, err
+		}
+		if last != nil && len(p.Modules) == len(last.P.Modules) {
+			return last, nil // none of them is there
 		}
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -214,7 +218,7 @@ func (l *loader) graph(ctx context.Context, binary string, extra []link.Extra) (
 		if len(more) == 0 {
 			return g, nil
 		}
-		extra = append(slices.Clone(extra), more...)
+		extra, last = append(slices.Clone(extra), more...), g
 	}
 }
 
