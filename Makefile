@@ -59,8 +59,8 @@ eval: deps build
 	@{ sed '/^## /,$$d' docs/evaluation.md && bash eval/eval.sh; } >out/evaluation.md && mv out/evaluation.md docs/evaluation.md
 
 # Programs of the system with a new segment behave as before.
-rewrite:
-	$(GO) run ./eval/rewrite
+rewrite: deps
+	bash eval/rewrite.sh
 
 # Every call through a pointer that was seen in real servers is in the call graph, at every level.
 edges: deps build

@@ -21,6 +21,7 @@ lighttpd:lighttpd
 apache2:apache2
 named:bind9
 strace:strace
+gdb:gdb
 bwrap:bubblewrap
 firejail:firejail
 runc:runc

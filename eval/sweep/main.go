@@ -3,6 +3,8 @@
 //	sweep recall   no call that "PROGRAM --version" and "PROGRAM --help" make, as strace sees them, is missing from
 //	               "syspart analyze -o names --from entry PROGRAM"
 //	sweep crash    "syspart analyze -o names --from main PROGRAM" ends with an answer or one clear error, for each program
+//	sweep rewrite  each program with a stub at its entry that does nothing answers "--version" as before, also after strip;
+//	               readelf has no complaints that it did not have before, and ldd says the same
 //
 // What strace sees is a lower bound: a missing call proves a defect, nothing proves that there is none. Calls of programs
 // that a program executes are not its own and do not count.
@@ -63,6 +65,8 @@ func main() {
 		run = recall
 	case "crash":
 		run = crash
+	case "rewrite":
+		run = rewrite
 	default:
 		usage()
 	}
@@ -76,7 +80,7 @@ func main() {
 }
 
 func usage() {
-	fmt.Fprintln(os.Stderr, "usage: sweep recall|crash [flags]; -h after the verb lists them")
+	fmt.Fprintln(os.Stderr, "usage: sweep recall|crash|rewrite [flags]; -h after the verb lists them")
 	os.Exit(2)
 }
 

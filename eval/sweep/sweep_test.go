@@ -132,3 +132,39 @@ func TestSkipped(t *testing.T) {
 		}
 	}
 }
+
+// TestRewrite sends programs through the verb, and a table with a fault.
+func TestRewrite(t *testing.T) {
+	testbin.Need(t, "strip", "binutils")
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"good": "#include <stdio.h>\nint main(void) { puts(\"1.0\"); return 4; }\n",
+		// Each run gives another answer.
+		"fickle": "#include <stdio.h>\n#include <unistd.h>\nint main(void) { printf(\"%d %p\\n\", getpid(), (void *)&dir); return 0; }\n",
+	} {
+		if name == "fickle" {
+			text = strings.Replace(text, "int main", "static int dir; int main", 1)
+		}
+		data, err := os.ReadFile(testbin.BuildText(t, name+".c", text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var out bytes.Buffer
+	ok, err := rewrite(context.Background(), options{dirs: []string{dir}, jobs: 1, min: 1, out: &out})
+	if err != nil || !ok {
+		t.Errorf("%v %v\n%s", ok, err, out.String())
+	}
+	for _, want := range []string{"good", "answers differently each time", "rewritten: 1 ", "skipped: 1 "} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in:\n%s", want, out.String())
+		}
+	}
+	out.Reset()
+	if judgeRewrite(options{out: &out}, []rewritten{{path: "x", faults: []string{"answers otherwise"}}}) || !strings.Contains(out.String(), "FAULT answers otherwise") {
+		t.Errorf("a fault passes:\n%s", out.String())
+	}
+}

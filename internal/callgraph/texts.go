@@ -49,6 +49,7 @@ func (r *Reach) given(which func(name string) (arg int, ok bool)) []Given {
 				continue
 			}
 			t := texts{evaluator: evaluator{r: r}}
+			t.site, t.sited = CallRef{f, k}, true
 			t.value(f, m, c.Args[arg], 0, nil)
 			slices.Sort(t.found)
 			out = append(out, Given{Func: f, Site: c.Site, Callee: name, Texts: slices.Compact(t.found), Null: t.null, Unknown: t.unknown})
@@ -79,6 +80,8 @@ func (g *Graph) calledName(m *link.Module, c *summary.Call) string {
 // texts follows one name backwards through the reached code.
 type texts struct {
 	evaluator
+	site  CallRef // the call of the function looked at that is given the name
+	sited bool
 	found []string
 	null  bool
 }
@@ -105,13 +108,18 @@ func (t *texts) expr(f int32, m *link.Module, x value.Expr, depth int, via []Cal
 	case x.Kind == value.Addr || x.Kind == value.Const:
 		t.at(m, uint64(x.Off), via)
 	case x.Kind == value.Param && x.Off == 0:
-		t.callers(f, int(x.A), depth, via, func(cf int32, cm *link.Module, _ uint32, v value.Val, via []CallRef) {
+		t.callers(f, int(x.A), depth, via, func(cf int32, cm *link.Module, call uint32, v value.Val, via []CallRef) {
+			was := t.site
+			t.site, t.sited = CallRef{cf, call}, true
 			t.value(cf, cm, v, depth+1, via)
+			t.site = was
 		})
 	case x.Kind == value.Load && x.Off == 0 && x.Size == 8 && m.Exprs[x.A].Kind == value.Addr:
 		t.variable(m, m.Exprs[x.A], depth, via)
 	case x.Kind == value.Result:
 		t.fail("result of a call", via)
+	case x.Kind == value.Stack && t.sited && t.site.Func == f:
+		t.built(f, m, x.Off, t.site.Call, depth, via)
 	case x.Kind == value.Stack:
 		t.fail("put together at run time", via)
 	default:

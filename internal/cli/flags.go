@@ -37,6 +37,7 @@ func rootFlag(cmd *cobra.Command, s *pipeline.Options) {
 // laterFlags adds the flags that name what the analysis cannot see by itself.
 func laterFlags(cmd *cobra.Command, s *pipeline.Options) {
 	cmd.Flags().StringArrayVar(&s.Modules, "module", nil, "a library `FILE`, or a directory of them, that is loaded later (repeatable)")
+	cmd.Flags().BoolVar(&s.Plugins, "plugins", false, "count all plug-ins in the directories that libraries have compiled in (SASL, OpenSSL)")
 	cmd.Flags().StringArrayVar(&s.Exec, "exec", nil, "a program `FILE` that the server executes (repeatable)")
 }
 

@@ -38,6 +38,8 @@ func (w *Writer) check(out []byte) error {
 		return differs("segments")
 	case !img.Segments[n].Exec || img.Segments[n].Write:
 		return differs("new segment's permissions")
+	case w.where == placeMoved && img.Segments[n].Start-img.Segments[n].Off != img.Segments[0].Start-img.Segments[0].Off:
+		return differs("distance of the moved program headers from their file offset")
 	case len(img.Sections) < len(old.Sections):
 		return differs("sections")
 	}

@@ -55,12 +55,16 @@ func TestArrive(t *testing.T) {
 		12: {programs: []string{"env", "true"}},
 		13: {modules: []string{"one.so"}, found: profile.FoundHeuristic, unresolved: "dlopen: dlopen: which library is loaded is not known (put together"},
 		14: {unresolved: "execve: execve: which program is executed is not known"},
+		15: {programs: []string{"false", "true"}},
+		16: {programs: []string{"true"}},
+		17: {unresolved: "execve: execve: which program is executed is not known (put together"},
+		18: {unresolved: "execve: execve: which program is executed is not known (put together"},
 	} {
 		if i == 0 {
 			continue
 		}
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
-			bin := testbin.Build(t, filepath.Join("testdata", "arrive.c"), "-O2", fmt.Sprintf("-DCASE=%d", i), fmt.Sprintf("-DSCRIPT=%q", script), fmt.Sprintf("-DPLUGINS=%q", plugins))
+			bin := testbin.Build(t, filepath.Join("testdata", "arrive.c"), "-O2", "-fno-builtin", fmt.Sprintf("-DCASE=%d", i), fmt.Sprintf("-DSCRIPT=%q", script), fmt.Sprintf("-DPLUGINS=%q", plugins))
 			l := newLoader(&Options{})
 			defer l.close()
 			g, err := l.graph(context.Background(), bin, nil)
@@ -111,6 +115,38 @@ func TestArrive(t *testing.T) {
 				t.Errorf("%d gaps", gaps)
 			}
 		})
+	}
+}
+
+// TestPlugins: asked for, all plug-ins in a directory that is compiled in count.
+func TestPlugins(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"a.so", "b.so.1"} {
+		data, err := os.ReadFile(testbin.BuildText(t, "plug.c", "int anything(void) { return 1; }", "-shared", "-fPIC"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	bin := testbin.Build(t, filepath.Join("testdata", "arrive.c"), "-O2", "-DCASE=13", "-DSCRIPT=\"\"", fmt.Sprintf("-DPLUGINS=%q", dir))
+	for _, on := range []bool{false, true} {
+		l := newLoader(&Options{Plugins: on})
+		g, err := l.graph(context.Background(), bin, nil)
+		l.close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := 0
+		for _, m := range g.P.Modules {
+			if m.Found == profile.FoundHeuristic {
+				found++
+			}
+		}
+		if want := map[bool]int{false: 0, true: 2}[on]; found != want {
+			t.Errorf("plugins %v: %d found, want %d", on, found, want)
+		}
 	}
 }
 

@@ -34,12 +34,13 @@ func (l *loader) plugins(g *callgraph.Graph, r *callgraph.Reach) []link.Extra {
 	}
 	var out []link.Extra
 	for mi, m := range g.P.Modules {
-		if !unknown[mi] || open[mi] || len(looked[mi]) == 0 {
+		all := l.opt.Plugins && unknown[mi]
+		if !all && (!unknown[mi] || open[mi] || len(looked[mi]) == 0) {
 			continue
 		}
 		for _, file := range l.directories(m) {
 			has := slices.ContainsFunc(g.P.Modules, func(o *link.Module) bool { return o.Path == file || o.Real == file })
-			if !has && l.exportsAny(file, looked[mi]) {
+			if !has && (all || l.exportsAny(file, looked[mi])) {
 				out = append(out, link.Extra{Path: file, Found: profile.FoundHeuristic, Local: true, Optional: true})
 			}
 		}

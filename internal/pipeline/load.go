@@ -29,6 +29,9 @@ type Options struct {
 	NoCache  bool
 	Modules  []string // files loaded later, given by the user
 	Exec     []string // programs executed, given by the user
+	// Plugins counts as loaded all libraries in the directories that a module has compiled in which loads some by names that
+	// are not known: plug-ins of SASL, engines and providers of OpenSSL.
+	Plugins bool
 	// ExecPolicy says what a place means that executes a program whose name is not known.
 	ExecPolicy ExecPolicy
 	Progress   func(stage string, done, total int)

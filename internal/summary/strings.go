@@ -83,24 +83,44 @@ func fileName(s string) bool {
 var Takers = map[string]int{"dlopen": 0, "dlmopen": 1, "execve": 0, "execv": 0, "execvp": 0, "execvpe": 0, "execl": 0, "execlp": 0, "execle": 0,
 	"execveat": 1, "posix_spawn": 1, "posix_spawnp": 1, "system": 0, "popen": 0, "wordexp": 0}
 
-// passed lists the constant names that calls of Takers are given.
+// makers are the functions that put strings together.
+var makers = map[string]bool{"snprintf": true, "sprintf": true, "snprintf_chk": true, "sprintf_chk": true, "strcpy": true, "strcpy_chk": true,
+	"stpcpy": true, "stpcpy_chk": true, "strcat": true, "strcat_chk": true}
+
+// passed lists the constant names that calls of Takers are given and, in files that have such calls, the constant parts of
+// strings that are put together.
 func (b *builder) passed() {
 	m := b.mod
+	takes := false
+	for name := range Takers {
+		takes = takes || m.Imports(name)
+	}
+	if !takes {
+		return
+	}
 	for i := range m.Calls {
 		c := &m.Calls[i]
-		k, ok := Takers[strings.TrimLeft(m.SymbolOf(c), "_")]
-		if !ok {
-			continue
+		name := strings.TrimLeft(m.SymbolOf(c), "_")
+		if makers[name] {
+			for _, v := range c.Args[1:] {
+				b.constants(v)
+			}
+		} else if k, ok := Takers[name]; ok {
+			b.constants(c.Args[k])
 		}
-		m.Each(c.Args[k], func(_ int32, e value.Expr) {
-			if e.Any || e.Kind != value.Addr && e.Kind != value.Const || b.file.Write(uint64(e.Off)) {
-				return
-			}
-			if s, ok := b.file.CString(uint64(e.Off)); ok && len(s) > 0 && len(s) < 4096 {
-				b.text(uint64(e.Off), s)
-			}
-		})
 	}
+}
+
+// constants lists the constant strings that a value can be the address of.
+func (b *builder) constants(v value.Val) {
+	b.mod.Each(v, func(_ int32, e value.Expr) {
+		if e.Any || e.Kind != value.Addr && e.Kind != value.Const || b.file.Write(uint64(e.Off)) {
+			return
+		}
+		if s, ok := b.file.CString(uint64(e.Off)); ok && len(s) > 0 && len(s) < 4096 {
+			b.text(uint64(e.Off), s)
+		}
+	})
 }
 
 // Imports reports whether the module imports a function of one of the names.

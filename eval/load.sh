@@ -1,0 +1,125 @@
+#!/bin/bash
+# load.sh [PART...]: what enforcement costs under load, and whether anything fails. PART:
+#   attach      nginx and redis answer 100,000 requests while attach installs filters and stubs: none may fail
+#   throughput  nginx and redis plain and behind their filters, by turns, PAIRS (default 5) times: median of the ratios
+#   faults      the process that watches for run is killed at some moment, ROUNDS (default 100) times: the server serves on
+# Profiles are those of loading.sh (nginx-plain, redis-plain), in OUT (default: out/loading). Prints a line for each. Status 0:
+# nothing failed. Needs root; traffic stays on loopback.
+set -u
+here=$(dirname "$0")
+SYSPART=$(realpath -m "${SYSPART:-$here/../bin/syspart}")
+OUT=$(realpath -m "${OUT:-$here/../out/loading}")
+export SYSPART OUT
+cd "$here" || exit 1
+[ -x "$SYSPART" ] || { echo "load: $SYSPART is missing; make build" >&2; exit 1; }
+[ $# -gt 0 ] || set -- attach throughput faults
+RUN=0 ./loading.sh nginx-plain redis-plain >/dev/null || { echo "load: no profiles" >&2; exit 1; }
+D=$(mktemp -d "${TMPDIR:-/tmp}/syspart-load.XXXXXX") || exit 1
+chmod 755 "$D"
+PID=
+stop() {
+	[ -n "$PID" ] || return 0
+	kill -TERM "$PID" 2>/dev/null
+	wait "$PID" 2>/dev/null
+	PID=
+}
+trap 'stop; rm -rf "$D"' EXIT
+trap 'exit 1' INT TERM
+P=$((20000 + RANDOM % 12000))
+mkdir "$D/www"
+head -c 4096 /dev/zero >"$D/www/page"
+cat >"$D/conf" <<CONF
+daemon off; user www-data; worker_processes 2; pid $D/pid; error_log $D/error.log;
+events { worker_connections 256; }
+http { client_body_temp_path $D/b; proxy_temp_path $D/p; fastcgi_temp_path $D/f; uwsgi_temp_path $D/u; scgi_temp_path $D/s; access_log off;
+  keepalive_requests 1000000; server { listen 127.0.0.1:$P; root $D/www; } }
+CONF
+nginx=(nginx -e "$D/error.log" -c "$D/conf")
+redis=(redis-server --port "$((P + 1))" --bind 127.0.0.1 --dir "$D" --save '')
+serves() {
+	case $1 in
+	nginx) curl -fs -m 5 "http://127.0.0.1:$P/page" | cmp -s - "$D/www/page" ;;
+	redis) [ "$(redis-cli -p "$((P + 1))" ping 2>/dev/null)" = PONG ] ;;
+	esac
+}
+# start NAME [WRAPPER...]: the server, until it answers.
+start() {
+	local name=$1 i
+	shift
+	local -n argv=$name
+	"$@" "${argv[@]}" >"$D/server.log" 2>&1 </dev/null &
+	PID=$!
+	for ((i = 0; i < 100; i++)); do serves "$name" && return 0; sleep 0.1; done
+	echo "load: $name does not answer" >&2
+	return 1
+}
+# requests NAME N: N requests; prints how many a second, and fails if one of them did.
+requests() {
+	case $1 in
+	nginx) ab -k -q -n "$2" -c 32 "http://127.0.0.1:$P/page" >"$D/ab" 2>&1 && grep -q '^Failed requests: *0$' "$D/ab" && ! grep -q '^Non-2xx' "$D/ab" &&
+		awk '/^Requests per second/ {print int($4)}' "$D/ab" ;;
+	redis) redis-benchmark -p "$((P + 1))" -n "$2" -c 32 -t get --csv >"$D/rb" 2>&1 && ! grep -qi error "$D/rb" && awk -F'"' '/GET/ {print int($4)}' "$D/rb" ;;
+	esac
+}
+filtered() {
+	local p
+	for p in "$PID" $(pgrep -P "$PID"); do grep -q '^Seccomp:.*2' "/proc/$p/status" || return 1; done
+}
+bad=0
+attach() {
+	local name
+	for name in nginx redis; do
+		start "$name" || { bad=1; continue; }
+		requests "$name" 100000 >"$D/rate" &
+		local load=$!
+		sleep 0.5
+		"$SYSPART" attach -p "$OUT/$name-plain.json" "$PID" >"$D/attach" 2>&1 || { cat "$D/attach" >&2; bad=1; }
+		if kill -0 "$load" 2>/dev/null && wait "$load" && filtered; then
+			echo "attach $name: 100000 requests, none failed, $(tail -1 "$D/attach")"
+		else
+			echo "FAIL attach $name: $(tail -3 "$D/ab" "$D/rb" 2>/dev/null)"
+			bad=1
+		fi
+		stop
+	done
+}
+throughput() {
+	local name i plain closed
+	for name in nginx redis; do
+		: >"$D/ratios"
+		for ((i = 0; i < ${PAIRS:-5}; i++)); do
+			start "$name" && plain=$(requests "$name" 100000) || { bad=1; break; }
+			stop
+			start "$name" "$SYSPART" run -p "$OUT/$name-plain.json" -- && sleep 1 && filtered && closed=$(requests "$name" 100000) || { echo "FAIL throughput $name"; bad=1; break; }
+			stop
+			awk -v a="$closed" -v b="$plain" 'BEGIN {printf "%.3f\n", a / b}' >>"$D/ratios"
+		done
+		stop
+		echo "throughput $name: $(sort -n "$D/ratios" | awk '{r[NR] = $1} END {printf "median ratio %s of %d pairs (%s to %s)", r[int((NR + 1) / 2)], NR, r[1], r[NR]}')"
+	done
+}
+# The processes that execute our own copy of syspart, which nobody else has.
+watchers() {
+	local d
+	for d in /proc/[0-9]*; do [ "$(readlink "$d/exe" 2>/dev/null)" = "$D/syspart" ] && echo "${d#/proc/}"; done
+}
+faults() {
+	cp "$SYSPART" "$D/syspart" || { bad=1; return; }
+	local i killed=0 n=${ROUNDS:-100}
+	for ((i = 0; i < n; i++)); do
+		start nginx "$D/syspart" run -p "$OUT/nginx-plain.json" -- || { bad=1; break; }
+		sleep "0.$(printf %03d $((RANDOM % 120)))"
+		for p in $(watchers); do kill -KILL "$p" 2>/dev/null && killed=$((killed + 1)); done
+		kill -HUP "$PID"
+		sleep 0.3
+		serves nginx || { echo "FAIL faults: round $i: it does not serve"; bad=1; }
+		for p in "$PID" $(pgrep -P "$PID"); do
+			grep -q '^TracerPid:.*[^0]' <(grep '^TracerPid' "/proc/$p/status" | grep -v '[[:space:]]0$') && { echo "FAIL faults: round $i: $p is traced"; bad=1; }
+			grep -q '^State:[[:space:]]*[tT]' "/proc/$p/status" 2>/dev/null && { echo "FAIL faults: round $i: $p is stopped"; bad=1; }
+		done
+		stop
+	done
+	echo "faults: $n rounds, $killed watchers killed"
+}
+for part in "$@"; do "$part"; done
+exit $bad
