@@ -46,16 +46,19 @@ precision: deps build
 # Why each call is open that the servers were not seen to make: docs/surplus.md.
 surplus: deps build
 	@bash eval/deps.sh oracle
+	@mkdir -p out
 	@{ sed '/^### /,$$d' docs/surplus.md && SURPLUS=1 bash eval/precision.sh; } >out/surplus.md && mv out/surplus.md docs/surplus.md
 
 # How the code that servers load at run time is found, and that it works behind the filters: the tables of docs/loading.md.
 loading: deps build
 	@bash eval/deps.sh oracle
+	@mkdir -p out
 	@{ sed '/^## The tables/q' docs/loading.md && echo && bash eval/loading.sh; } >out/loading.md && mv out/loading.md docs/loading.md
 
 # The paper's tables with our figures: docs/evaluation.md.
 eval: deps build
 	@bash eval/deps.sh oracle
+	@mkdir -p out
 	@{ sed '/^## /,$$d' docs/evaluation.md && bash eval/eval.sh; } >out/evaluation.md && mv out/evaluation.md docs/evaluation.md
 
 # Programs of the system with a new segment behave as before.

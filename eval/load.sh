@@ -2,7 +2,8 @@
 # load.sh [PART...]: what enforcement costs under load, and whether anything fails. PART:
 #   attach      nginx and redis answer 100,000 requests while attach installs filters and stubs: none may fail
 #   throughput  nginx and redis plain and behind their filters, by turns, PAIRS (default 5) times: median of the ratios
-#   faults      the process that watches for run is killed at some moment, ROUNDS (default 100) times: the server serves on
+#   faults      syspart is killed at some moment of run, and of attach, ROUNDS (default 100) times each: the server serves on,
+#               also after a reload, and no thread is left traced or stopped
 # Profiles are those of loading.sh (nginx-plain, redis-plain), in OUT (default: out/loading). Prints a line for each. Status 0:
 # nothing failed. Needs root; traffic stays on loopback.
 set -u
@@ -98,28 +99,54 @@ throughput() {
 		echo "throughput $name: $(sort -n "$D/ratios" | awk '{r[NR] = $1} END {printf "median ratio %s of %d pairs (%s to %s)", r[int((NR + 1) / 2)], NR, r[1], r[NR]}')"
 	done
 }
-# The processes that execute our own copy of syspart, which nobody else has.
+# The processes beside the server's that execute our own copy of syspart, which nobody else has.
 watchers() {
-	local d
-	for d in /proc/[0-9]*; do [ "$(readlink "$d/exe" 2>/dev/null)" = "$D/syspart" ] && echo "${d#/proc/}"; done
+	find /proc -maxdepth 2 -path '/proc/[0-9]*/exe' -lname "$D/syspart" 2>/dev/null | cut -d/ -f3 | grep -vx "$PID"
+}
+# sound WHAT ROUND: the server answers, also with new workers, and none of its threads is stopped or traced.
+sound() {
+	local i t
+	for ((i = 0; i < 100; i++)); do serves nginx && break; sleep 0.1; done
+	((i < 100)) || { echo "FAIL faults, $1: round $2: it does not serve"; bad=1; return; }
+	kill -HUP "$PID"
+	sleep 0.3
+	serves nginx || { echo "FAIL faults, $1: round $2: it does not serve after a reload"; bad=1; }
+	for t in "/proc/$PID/task"/* $(pgrep -P "$PID" | sed 's,.*,/proc/&/task/*,'); do
+		grep -q '^TracerPid:[[:space:]]*[1-9]' "$t/status" 2>/dev/null && { echo "FAIL faults, $1: round $2: ${t##*/} is traced"; bad=1; }
+		grep -q '^State:[[:space:]]*[tT]' "$t/status" 2>/dev/null && { echo "FAIL faults, $1: round $2: ${t##*/} is stopped"; bad=1; }
+	done
 }
 faults() {
 	cp "$SYSPART" "$D/syspart" || { bad=1; return; }
-	local i killed=0 n=${ROUNDS:-100}
+	local i p killed=0 early=0 closed=0 plain=0 n=${ROUNDS:-100}
 	for ((i = 0; i < n; i++)); do
-		start nginx "$D/syspart" run -p "$OUT/nginx-plain.json" -- || { bad=1; break; }
-		sleep "0.$(printf %03d $((RANDOM % 120)))"
+		"$D/syspart" run -p "$OUT/nginx-plain.json" -- "${nginx[@]}" >"$D/server.log" 2>&1 </dev/null &
+		PID=$!
+		sleep "0.$(printf %03d $((RANDOM % ${RUN:-150})))"
 		for p in $(watchers); do kill -KILL "$p" 2>/dev/null && killed=$((killed + 1)); done
-		kill -HUP "$PID"
-		sleep 0.3
-		serves nginx || { echo "FAIL faults: round $i: it does not serve"; bad=1; }
-		for p in "$PID" $(pgrep -P "$PID"); do
-			grep -q '^TracerPid:.*[^0]' <(grep '^TracerPid' "/proc/$p/status" | grep -v '[[:space:]]0$') && { echo "FAIL faults: round $i: $p is traced"; bad=1; }
-			grep -q '^State:[[:space:]]*[tT]' "/proc/$p/status" 2>/dev/null && { echo "FAIL faults: round $i: $p is stopped"; bad=1; }
-		done
+		sleep 0.05
+		if kill -0 "$PID" 2>/dev/null; then
+			sound run $i
+			if filtered; then closed=$((closed + 1)); else plain=$((plain + 1)); fi
+		else
+			early=$((early + 1))
+		fi
 		stop
 	done
-	echo "faults: $n rounds, $killed watchers killed"
+	echo "faults, run: $n rounds, $killed processes killed; $early had not begun, $closed served filtered, $plain as without syspart"
+	killed=0 closed=0 plain=0
+	for ((i = 0; i < n; i++)); do
+		start nginx || { bad=1; break; }
+		"$D/syspart" attach -p "$OUT/nginx-plain.json" "$PID" >"$D/attach" 2>&1 &
+		local at=$!
+		sleep "0.$(printf %03d $((RANDOM % ${ATTACH:-80})))"
+		kill -KILL $at 2>/dev/null && killed=$((killed + 1))
+		wait $at 2>/dev/null
+		sound attach $i
+		if filtered; then closed=$((closed + 1)); else plain=$((plain + 1)); fi
+		stop
+	done
+	echo "faults, attach: $n rounds, $killed processes killed; $closed served filtered, $plain as without syspart"
 }
 for part in "$@"; do "$part"; done
 exit $bad

@@ -20,11 +20,13 @@ type tail struct{ start, end uint64 }
 // that the code is there already. Candidates are tried in the order of their addresses, so that every process and every
 // attempt finds the same.
 func findCode(pid int, maps []proc.Mapping, files fileCache) (addr uint64, ready bool, err error) {
+	code := false
 	for i := range maps {
 		m := &maps[i]
 		if !m.Exec || m.Shared || m.Inode == 0 || m.Path == "" {
 			continue
 		}
+		code = true
 		segments, err := files.segments(pid, m)
 		if err != nil {
 			if errors.Is(err, proc.ErrGone) {
@@ -49,6 +51,9 @@ func findCode(pid int, maps []proc.Mapping, files fileCache) (addr uint64, ready
 				return t.start, false, nil
 			}
 		}
+	}
+	if !code { // it ends, and its memory goes first
+		return 0, false, fmt.Errorf("process %d: %w", pid, proc.ErrGone)
 	}
 	return 0, false, fmt.Errorf("process %d: %w; harden its files instead", pid, ErrNoRoom)
 }
