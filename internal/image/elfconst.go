@@ -10,8 +10,8 @@ const (
 
 	pfX, pfW = 1, 2
 
-	shtSymtab, shtStrtab, shtNote, shtNobits = 2, 3, 7, 8
-	shfAlloc, shfExec                        = 2, 4
+	shtProgbits, shtSymtab, shtStrtab, shtNote, shtNobits = 1, 2, 3, 7, 8
+	shfAlloc, shfExec                                     = 2, 4
 
 	shnXindex = 0xffff
 	shnAbs    = 0xfff1

@@ -35,9 +35,12 @@ type File struct {
 	BuildID  string   // hexadecimal, "" if none
 	TLS      Range    // PT_TLS: the initialisation image and its zeros; empty if none
 	Relro    Range    // PT_GNU_RELRO: read-only once relocated; empty if none
-	Symtab   []Symbol // .symtab, entry 0 is the null symbol; nil if stripped
+	// Symtab is .symtab, else that of the debug file or the one packed into .gnu_debugdata; entry 0 is the null symbol. It is
+	// nil if the file is stripped and there is neither.
+	Symtab []Symbol
 
 	data       []byte
+	mini       bool   // Symtab is that of .gnu_debugdata: some functions only
 	notes      int    // bytes of notes looked through
 	ehFrameHdr uint64 // PT_GNU_EH_FRAME, 0 if none
 	pltGOT     uint64 // DT_PLTGOT: the base of datarel pointers in .eh_frame

@@ -90,6 +90,9 @@ func (f *File) parseSections() error {
 			}
 		}
 	}
+	if f.Symtab == nil {
+		return f.debugSection(tab)
+	}
 	return nil
 }
 

@@ -62,11 +62,16 @@ type loader struct {
 	opt   *Options
 	cache *store.Store // nil: none
 	done  atomic.Int32
-	memo  sync.Map // path to *summary.Module: a program is linked again when more modules are found
+	// debugs: there is a directory of debug files.
+	debugs bool
+	memo   sync.Map // path to *summary.Module: a program is linked again when more modules are found
 }
 
 func newLoader(opt *Options) *loader {
 	l := &loader{opt: opt}
+	if fi, err := os.Stat(filepath.Join("/", opt.Root, filepath.Dir(filepath.Dir(image.DebugFile("0000"))))); err == nil {
+		l.debugs = fi.IsDir()
+	}
 	if !opt.NoCache {
 		// A cache that cannot be used is as good as none.
 		if s, err := store.Open(opt.CacheDir); err == nil {
@@ -119,7 +124,13 @@ func (l *loader) read(path string) (*summary.Module, error) {
 // analyse returns the summary of an image, from the cache if it is there.
 func (l *loader) analyse(path string, data []byte) (*summary.Module, error) {
 	sum := sha256.Sum256(data)
-	key := store.Key("summary", summary.Version, hex.EncodeToString(sum[:]))
+	parts := []string{"summary", summary.Version, hex.EncodeToString(sum[:])}
+	debug := l.debug(data)
+	if debug != nil {
+		d := sha256.Sum256(debug)
+		parts = append(parts, hex.EncodeToString(d[:]))
+	}
+	key := store.Key(parts...)
 	if l.cache != nil {
 		if b, ok := l.cache.Get(key); ok {
 			if m, err := summary.Decode(b); err == nil && m.SHA256 == sum {
@@ -128,7 +139,7 @@ func (l *loader) analyse(path string, data []byte) (*summary.Module, error) {
 			}
 		}
 	}
-	f, err := image.Parse(path, data)
+	f, err := image.ParseDebug(path, data, debug)
 	if err != nil {
 		return nil, err
 	}
@@ -142,6 +153,27 @@ func (l *loader) analyse(path string, data []byte) (*summary.Module, error) {
 	}
 	l.opt.progress("analysed", int(l.done.Add(1)), 0)
 	return m, nil
+}
+
+// debug returns the installed debug file of an image, nil if there is none: its symbols bound functions and data, and name
+// them.
+func (l *loader) debug(data []byte) []byte {
+	if !l.debugs {
+		return nil
+	}
+	file := image.DebugFile(image.BuildID(data))
+	if file == "" {
+		return nil
+	}
+	file = filepath.Join("/", l.opt.Root, file)
+	if fi, err := os.Stat(file); err != nil || !fi.Mode().IsRegular() || fi.Size() > maxFile {
+		return nil
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil
+	}
+	return b
 }
 
 // load links the program of a binary with modules loaded later: those asked for, and those that its code and its
