@@ -20,6 +20,7 @@ type cell struct {
 // memory is what is known of a module's data.
 type memory struct {
 	areas
+	open    bool             // all of it has escaped
 	escaped bitset           // by fine area
 	cells   map[int32][]cell // by fine area that has not escaped: what code stores there
 	readers map[int32][]int32
@@ -43,6 +44,10 @@ func (w *solver) openData(mi int, m *link.Module) {
 
 // openModule lets all data of a module escape: code that is not known may refer to any of it.
 func (w *solver) openModule(mi int) {
+	if w.mem[mi].open {
+		return
+	}
+	w.mem[mi].open = true
 	for _, va := range w.mem[mi].fine {
 		w.escape(token{fn: -1, mod: int32(mi), addr: va})
 	}

@@ -70,6 +70,7 @@ type node struct {
 	// undecodable says that control flow runs into bytes that are no instruction, or out of the text.
 	undecodable bool
 	listed      bool
+	steps       int      // of slices, the last time
 	calls       []uint64 // direct
 	tails       []tail
 	taken       []uint64 // text addresses made
@@ -90,6 +91,14 @@ type tail struct {
 // Build finds the functions of f and their control-flow graphs. It fails only if the unwind tables cannot be read
 // (errors of image) or with ErrTooComplex.
 func Build(f *image.File) (*Graph, error) {
+	b, err := build(f)
+	if err != nil {
+		return nil, err
+	}
+	return b.graph(), nil
+}
+
+func build(f *image.File) (*builder, error) {
 	b := &builder{
 		f: f, names: make(map[uint64]symName), symSize: make(map[uint64]uint64), cold: make(map[uint64]string),
 		origin: make(map[uint64]Origin), at: make(map[uint64]*node), deref: make(map[uint64]bool),
@@ -116,7 +125,7 @@ func Build(f *image.File) (*Graph, error) {
 	if err := b.fixpoint(); err != nil {
 		return nil, err
 	}
-	return b.graph(), nil
+	return b, nil
 }
 
 // layout finds the text and the unwind entries in it.

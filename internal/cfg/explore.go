@@ -57,6 +57,7 @@ type jump struct {
 // run explores n and fills its function. It reports false if the budget is used up.
 func (w *worker) run(n *node) bool {
 	w.n = n
+	w.slice.steps, w.slice.spent = 0, 0
 	w.prepare()
 	w.push(n.fn.Entry)
 	w.drain()
@@ -71,6 +72,7 @@ func (w *worker) run(n *node) bool {
 		}
 		w.drain()
 	}
+	n.steps = w.slice.spent + w.slice.steps
 	w.finish()
 	w.reset()
 	return w.budget >= 0

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 
 	"syspart/internal/image"
@@ -211,6 +213,40 @@ big:
 	}
 	if _, err := Build(f); !errors.Is(err, ErrTooComplex) {
 		t.Errorf("error %v, want %v", err, ErrTooComplex)
+	}
+}
+
+// An interpreter like LuaJIT's: hundreds of pieces of code, each of which jumps through a table whose address it keeps on a
+// stack that grows from one piece to the next. The slices of all these jumps are bounded by the size of the function.
+func TestManyJumps(t *testing.T) {
+	var text strings.Builder
+	const pieces = 250
+	fmt.Fprint(&text, ".globl _start\n.type _start, @function\n_start:\n.cfi_startproc\nlea table(%rip), %rbx\nmov %rbx, 8(%rsp)\njmp l0\n")
+	for i := range pieces {
+		fmt.Fprintf(&text, "l%d: push %%rax\nmov 0x10(%%rsp), %%rbx\nmovzbl (%%rdi), %%eax\ninc %%rdi\ntest %%eax, %%eax\njz l%d\njmp *(%%rbx,%%rax,8)\n", i, (i*7+1)%pieces)
+	}
+	fmt.Fprint(&text, ".cfi_endproc\n.section .data.rel.ro,\"aw\"\n.balign 8\ntable:\n")
+	for i := range pieces {
+		fmt.Fprintf(&text, ".quad l%d\n", i)
+	}
+	f, err := image.Open(testbin.BuildText(t, "interpreter.s", text.String(), "-nostdlib", "-static-pie"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := build(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps := 0
+	for _, n := range b.nodes {
+		steps += n.steps
+	}
+	if limit := sliceRatio*10*pieces + len(b.nodes)*(sliceBase+sliceBase/2); len(b.nodes) < 2 || steps > limit {
+		t.Errorf("slices of %d functions took %d steps, want at most %d", len(b.nodes), steps, limit)
+	}
+	g := b.graph()
+	if fn := g.At(f.Entry); fn == nil || len(fn.Blocks) < 2*pieces {
+		t.Errorf("%v: not all code was found", fn)
 	}
 }
 

@@ -42,6 +42,16 @@ const (
 	slicePlaces = 1 << 10 // places evaluated
 	sliceLoads  = 1       // loads through registers upon each other: what such a table begins with is no constant
 	sliceMixes  = 5       // definitions behind which other arithmetic is not looked into
+	slicePaths  = 4       // places that a slot is looked for under in a block, on average: more where the stack is not balanced
+)
+
+// Instructions and edges looked at for all jumps of one function, in all rounds: sliceBase, and sliceRatio for each
+// instruction that it has unless it is only an entry into the middle of another's. CPython's loop of computed jumps takes
+// 541; an interpreter in hand-written assembly (LuaJIT's) has hundreds of jumps each of which leads through all of it, and
+// hundreds of such entries.
+const (
+	sliceBase  = 1 << 16
+	sliceRatio = 1 << 10
 )
 
 // slicer answers where values come from, within one function. The scratch space of other passes is here too.
@@ -67,6 +77,7 @@ type slicer struct {
 	entry    int32
 	padBlock map[int32]bool
 	steps    int
+	spent    int // steps and edges of all the function's jumps, in all rounds, but for the steps of the present jump
 	places   int
 	loads    int
 	active   []int32 // definitions being evaluated
@@ -149,6 +160,19 @@ type memoKey struct {
 	k int32
 }
 
+// exhausted reports whether the jump, or all jumps of the function together, had their share.
+func (s *slicer) exhausted() bool {
+	return s.steps > sliceSteps || s.spent+s.steps > s.w.share()
+}
+
+// share is what exploring the present function may take in steps of slices.
+func (w *worker) share() int {
+	if n := w.n; n.fde < 0 || w.b.fdes[n.fde].Start == n.fn.Entry {
+		return sliceBase + sliceRatio*len(w.disc)
+	}
+	return sliceBase
+}
+
 func (s *slicer) preds(b int32) []int32 { return s.predList[s.predAt[b]:s.predAt[b+1]] }
 
 // query is a place whose value is wanted: a register, or the eight bytes at disp(reg) if slot.
@@ -185,7 +209,7 @@ func (s *slicer) reaching(r decode.Reg, k int32) (d defs) {
 	for len(work) > 0 {
 		it := work[len(work)-1]
 		work = work[:len(work)-1]
-		if s.steps++; s.steps > sliceSteps {
+		if s.steps++; s.exhausted() {
 			d.lost = true
 			return d
 		}
@@ -208,6 +232,7 @@ func (s *slicer) reaching(r decode.Reg, k int32) (d defs) {
 			d.entry = true // set by the unwinder
 			continue
 		}
+		s.spent += len(s.preds(it.b))
 		for _, p := range s.preds(it.b) {
 			if s.stamp[p] != s.walk {
 				s.stamp[p] = s.walk
@@ -245,7 +270,7 @@ func (s *slicer) storing(q query, k int32) (d defs) {
 		first := s.w.blocks[it.block].First
 		q := it.q
 		done := false
-		if s.steps++; s.steps > sliceSteps {
+		if s.steps++; s.exhausted() {
 			d.lost = true
 			return d
 		}
@@ -294,6 +319,7 @@ func (s *slicer) storing(q query, k int32) (d defs) {
 		if it.block == s.entry {
 			d.entry = true
 		}
+		s.spent += len(s.preds(it.block))
 		for _, p := range s.preds(it.block) {
 			v := visit{p, q}
 			switch {
@@ -304,6 +330,10 @@ func (s *slicer) storing(q query, k int32) (d defs) {
 			default:
 				if seen == nil {
 					seen = make(map[visit]bool)
+				}
+				if len(seen) >= slicePaths*len(s.w.blocks) {
+					d.lost = true
+					return d
 				}
 				seen[v] = true
 			}

@@ -45,6 +45,7 @@ func (w *worker) resolveJump(j *jump) {
 	in := &w.disc[j.disc]
 	k := w.slice.pos[j.disc]
 	s := &w.slice
+	s.spent += s.steps
 	s.steps, s.places, s.loads = 0, 0, 0
 	s.active = s.active[:0]
 	clear(s.partial)
