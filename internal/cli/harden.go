@@ -97,8 +97,12 @@ func writeLike(to, like string, data []byte) error {
 	return err
 }
 
-// copyAttributes copies the extended attributes of a file, capabilities among them. Those that may not be set are an error:
-// a program without its capabilities would fail in other ways.
+// ofContents are the extended attributes that sign or hash a file's contents (Linux, Documentation/security/IMA-templates.rst):
+// those of other contents are wrong, and a kernel that appraises files refuses them.
+var ofContents = map[string]bool{"security.ima": true, "security.evm": true}
+
+// copyAttributes copies the extended attributes of a file, capabilities among them, but for those of its contents. Those that
+// may not be set are an error: a program without its capabilities would fail in other ways.
 func copyAttributes(fd int, like string) error {
 	n, err := unix.Listxattr(like, nil)
 	if err != nil || n == 0 {
@@ -112,6 +116,9 @@ func copyAttributes(fd int, like string) error {
 		return err
 	}
 	for _, name := range strings.Split(strings.TrimRight(string(names[:n]), "\x00"), "\x00") {
+		if ofContents[name] {
+			continue
+		}
 		size, err := unix.Getxattr(like, name, nil)
 		if err != nil {
 			return fmt.Errorf("%s: attribute %s: %w", like, name, err)
