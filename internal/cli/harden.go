@@ -3,12 +3,16 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
+
+	"syspart/internal/pipeline"
 )
 
 // harden builds the verb of that name.
@@ -17,8 +21,10 @@ func (a *app) harden() *cobra.Command {
 		Use:   "harden -p PROFILE -o DIR [flags]",
 		Short: "Write a copy of a program that filters itself",
 		Long: `harden writes into DIR a copy of the profile's program in which each thread installs its own filter when it enters its main
-loop: it runs without syspart. The copy keeps build-id, symbols, mode, owner and capabilities; it is for the libraries that
-were profiled. What cannot be done safely is refused with the reason; --partial leaves those kinds of threads out instead.`,
+loop: it runs without syspart. Libraries with main loops get a copy beside it, which the program loads instead of the original;
+links to the program that lie beside it are made, too. A copy keeps build-id, symbols, mode, owner and capabilities; it is for
+the libraries that were profiled. What cannot be done safely is refused with the reason; --partial leaves those kinds of threads
+out instead.`,
 		Example: `  syspart harden -p nginx.json -o hardened --print && hardened/nginx -c /tmp/x/nginx.conf`,
 		Args:    cobra.NoArgs,
 	}
@@ -36,30 +42,105 @@ were profiled. What cannot be done safely is refused with the reason; --partial 
 		if err != nil {
 			return err
 		}
-		h, err := backend.harden(cmd.Context(), p, act.Action, *partial, *s)
+		libraries := "$ORIGIN"
+		if secure, err := privileged(p.Program.Path); err != nil {
+			return err
+		} else if secure {
+			if libraries, err = filepath.Abs(*dir); err != nil {
+				return err
+			}
+		}
+		h, err := backend.harden(cmd.Context(), p, pipeline.HardenOptions{Action: act.Action, Partial: *partial, Libraries: libraries}, *s)
 		if err != nil {
 			return err
 		}
 		a.progress.clear()
-		if err := os.MkdirAll(*dir, 0o755); err != nil {
-			return err
-		}
-		to := filepath.Join(*dir, filepath.Base(h.Path))
-		if err := writeLike(to, h.Path, h.Data); err != nil {
+		if err := writeHardened(*dir, h); err != nil {
 			return err
 		}
 		for _, text := range h.Left {
-			fmt.Fprintf(a.stderr, "syspart: %s: no filter of its own: %s\n", printable(h.Path), printable(text))
+			fmt.Fprintf(a.stderr, "syspart: %s: no filter of its own: %s\n", printable(p.Program.Path), printable(text))
 		}
-		fmt.Fprintln(a.stdout, to)
-		if *show {
-			for _, q := range h.Patches {
-				fmt.Fprintf(a.stdout, "  %#x  % x -> % x  %s\n", q.Addr, q.Old, q.New, printable(strings.Join(q.Kinds, ", ")))
+		return a.print(func(w io.Writer) error {
+			for _, f := range h.Files {
+				line := filepath.Join(*dir, f.Name)
+				if f.As != "" {
+					line += "  loaded for " + f.As
+				}
+				fmt.Fprintln(w, printable(line))
+				for _, q := range f.Patches {
+					if *show {
+						fmt.Fprintf(w, "  %#x  % x -> % x  %s\n", q.Addr, q.Old, q.New, printable(strings.Join(q.Kinds, ", ")))
+					}
+				}
 			}
-		}
-		return nil
+			return nil
+		})
 	}
 	return cmd
+}
+
+// privileged reports whether a program gains privileges when it is executed: the loader then takes no library from beside it.
+func privileged(path string) (bool, error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return false, err
+	}
+	n, err := unix.Getxattr(path, "security.capability", nil)
+	return st.Mode()&(os.ModeSetuid|os.ModeSetgid) != 0 || err == nil && n > 0, nil
+}
+
+// writeHardened writes the files of a hardened program, and the links to it, into a directory: libraries first, so that no
+// program is there without its libraries.
+func writeHardened(dir string, h *pipeline.Hardened) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for _, f := range slices.Backward(h.Files) {
+		if err := writeLike(filepath.Join(dir, f.Name), f.Path, f.Data); err != nil {
+			return err
+		}
+	}
+	prog := &h.Files[0]
+	names, err := linksTo(prog.Path)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := writeLink(filepath.Join(dir, name), prog.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// linksTo returns the names of symbolic links to a program in its directory: some programs act by the name that they have.
+func linksTo(path string) (out []string, err error) {
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		if e.Type()&os.ModeSymlink == 0 {
+			continue
+		}
+		if to, err := filepath.EvalSymlinks(filepath.Join(filepath.Dir(path), e.Name())); err == nil && to == path {
+			out = append(out, e.Name())
+		}
+	}
+	return out, nil
+}
+
+// writeLink makes a symbolic link; it replaces none but another link.
+func writeLink(path, to string) error {
+	if st, err := os.Lstat(path); err == nil && st.Mode()&os.ModeSymlink == 0 {
+		return fmt.Errorf("%s: is there and no link; name another directory", path)
+	} else if err == nil {
+		if err := os.Remove(path); err != nil {
+			return err
+		}
+	}
+	return os.Symlink(to, path)
 }
 
 // writeLike writes a file whole or not at all, with mode, owner and extended attributes of another one. It never writes to
