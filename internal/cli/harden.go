@@ -33,6 +33,8 @@ out instead.`,
 	act := actionFlag(cmd)
 	dir := cmd.Flags().StringP("output", "o", "", "write to the directory `DIR`, which is made")
 	show := cmd.Flags().Bool("print", false, "print each patch")
+	mismatch := &format{"refuse", []string{"refuse", "warn"}}
+	cmd.Flags().Var(mismatch, "on-mismatch", "what the program does if a module is loaded that it was not made for: refuse or warn")
 	partial := cmd.Flags().Bool("partial", false, "leave out kinds of threads that cannot filter themselves")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if *dir == "" {
@@ -50,7 +52,7 @@ out instead.`,
 				return err
 			}
 		}
-		h, err := backend.harden(cmd.Context(), p, pipeline.HardenOptions{Action: act.Action, Partial: *partial, Libraries: libraries}, *s)
+		h, err := backend.harden(cmd.Context(), p, pipeline.HardenOptions{Action: act.Action, Partial: *partial, Warn: mismatch.value == "warn", Libraries: libraries}, *s)
 		if err != nil {
 			return err
 		}
@@ -60,6 +62,9 @@ out instead.`,
 		}
 		for _, text := range h.Left {
 			fmt.Fprintf(a.stderr, "syspart: %s: no filter of its own: %s\n", printable(p.Program.Path), printable(text))
+		}
+		for _, file := range h.Unchecked {
+			fmt.Fprintf(a.stderr, "syspart: %s: has no build-id: the program will not see if it is another\n", printable(file))
 		}
 		return a.print(func(w io.Writer) error {
 			for _, f := range h.Files {

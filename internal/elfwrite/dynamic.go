@@ -60,6 +60,16 @@ func (w *Writer) dyn() (*dynamic, error) {
 	return nil, fmt.Errorf("%s: %w", w.name, refused("no dynamic section that can be changed"))
 }
 
+// Dynamic returns the address of PT_DYNAMIC. Errors wrap ErrRefused.
+func (w *Writer) Dynamic() (uint64, error) {
+	for i := range w.ph {
+		if w.ph[i].typ == ptDynamic {
+			return w.ph[i].va, nil
+		}
+	}
+	return 0, fmt.Errorf("%s: %w", w.name, refused("no dynamic section"))
+}
+
 // str adds a string and returns its offset.
 func (d *dynamic) str(s string) uint64 {
 	off := uint64(len(d.strings))

@@ -2,17 +2,21 @@ package pipeline
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"strings"
 
+	"syspart/internal/callframe"
 	"syspart/internal/elfwrite"
 	"syspart/internal/enforce"
 	"syspart/internal/filter"
 	"syspart/internal/image"
+	"syspart/internal/modcheck"
 	"syspart/internal/stub"
+	"syspart/internal/unwind"
 	"syspart/profile"
 )
 
@@ -24,6 +28,8 @@ type HardenOptions struct {
 	Action filter.Action
 	// Partial leaves out kinds of threads that cannot filter themselves, instead of refusing.
 	Partial bool
+	// Warn has the program say that modules are loaded which it was not made for, and go on; else it ends.
+	Warn bool
 	// Libraries is the directory in which the program looks for its private copies of libraries: absolute, or "$ORIGIN" for its
 	// own, which the loader does not take in programs that gain privileges.
 	Libraries string
@@ -36,6 +42,8 @@ type Hardened struct {
 	// Left are the kinds that the program does not filter, with the reasons: they keep the filter of the thread that makes
 	// them, or have none.
 	Left []string
+	// Unchecked are modules without build-id: the program does not see whether they are others.
+	Unchecked []string
 }
 
 // HardenedFile is one rewritten file.
@@ -101,6 +109,11 @@ func Harden(ctx context.Context, p *profile.Profile, opt HardenOptions, analysis
 		}
 		order = append(order, f)
 	}
+	if prog.w.Image().Interp != "" {
+		if prog.check, out.Unchecked, err = h.check(prog, opt.Warn); err != nil {
+			return nil, err
+		}
+	}
 	for _, f := range order {
 		if err := f.write(); err != nil {
 			return nil, err
@@ -131,6 +144,7 @@ type hardenedFile struct {
 	HardenedFile
 	w      *elfwrite.Writer
 	points []hardenedPoint
+	check  *modcheck.Params // nil: it does not look at the modules that are loaded
 }
 
 // hardenedPoint is a place where a jump, or a call, to a stub goes, and the kinds that come by.
@@ -173,9 +187,32 @@ func (f *hardenedFile) add(pt stub.Point, call []byte, k hardenedKind) {
 	f.points[at].kinds = append(f.points[at].kinds, k)
 }
 
-// write puts the stubs into the file.
+// write puts the check of modules and the stubs into the file.
 func (f *hardenedFile) write() error {
+	table, err := unwind.NewTable(f.w.Image())
+	if err != nil {
+		return err
+	}
 	var code []byte
+	var late uint64
+	if f.check != nil {
+		c, err := modcheck.Make(f.w.Base(), *f.check)
+		if err != nil {
+			return fmt.Errorf("%s: %w", f.Path, err)
+		}
+		code = c.Bytes
+		for i := range f.points {
+			if f.points[i].main() {
+				late = c.Late
+			}
+		}
+		if f.check.Refuse || late == 0 {
+			f.w.SetEntry(c.Entry)
+		}
+		if err := f.describeCheck(c); err != nil {
+			return err
+		}
+	}
 	for i := range f.points {
 		q := &f.points[i]
 		// The one that says most of the stack comes first.
@@ -186,14 +223,17 @@ func (f *hardenedFile) write() error {
 			installs = append(installs, stub.Install{Filter: k.Filter.Encode(), Frames: k.frames})
 			names = append(names, k.Name)
 		}
-		for len(code)%16 != 0 {
-			code = append(code, 0xcc)
-		}
+		code = pad(code)
 		at := f.w.Base() + uint64(len(code))
-		b, err := q.Code(0, at, installs)
+		var b []byte
+		if late != 0 && q.main() {
+			b = calling(at, late)
+		}
+		rest, err := q.Code(0, at+uint64(len(b)), installs)
 		if err != nil {
 			return err
 		}
+		b = append(b, rest...)
 		jump, err := q.Patch(0, at)
 		if err != nil {
 			return err
@@ -207,13 +247,82 @@ func (f *hardenedFile) write() error {
 			return err
 		}
 		f.Patches = append(f.Patches, HardenedPatch{q.Addr, old, jump, names})
+		f.describe(table, q, at, b)
 		code = append(code, b...)
 	}
 	if len(code) == 0 {
-		code = []byte{0xcc} // a program of which libraries alone are changed
+		code = []byte{opTrap} // a static program of which nothing is changed
 	}
 	f.w.SetCode(code)
-	var err error
 	f.Data, err = f.w.Bytes()
 	return err
+}
+
+// opTrap fills what is between pieces of code.
+const opTrap = 0xcc
+
+func pad(code []byte) []byte {
+	for len(code)%16 != 0 {
+		code = append(code, opTrap)
+	}
+	return code
+}
+
+// main reports whether a point is passed by the program's first thread.
+func (q *hardenedPoint) main() bool {
+	return slices.ContainsFunc(q.kinds, func(k hardenedKind) bool { return k.Role == profile.RoleMain })
+}
+
+// calling is code at address at that calls a function which keeps all registers; the red zone and the flags are kept, too.
+func calling(at, function uint64) []byte {
+	b := []byte{0x48, 0x8d, 0x64, 0x24, 0x80, opCall} // lea -0x80(%rsp),%rsp; call function
+	b = binary.LittleEndian.AppendUint32(b, uint32(function-(at+uint64(len(b))+4)))
+	return append(b, 0x48, 0x8d, 0xa4, 0x24, 0x80, 0, 0, 0) // lea 0x80(%rsp),%rsp
+}
+
+// describe adds the call-frame information of a stub at address at, if that of the place where it is entered can be said.
+func (f *hardenedFile) describe(table *unwind.Table, q *hardenedPoint, at uint64, code []byte) {
+	row, entry := unwind.Simple{Off: 8}, []byte(nil) // where a call has led to
+	if q.call == nil {
+		var err1, err2 error
+		row, err1 = table.Simple(q.Addr)
+		entry, err2 = table.Insts(q.Addr)
+		if err1 != nil || err2 != nil {
+			return
+		}
+	}
+	if insts, err := callframe.Insts(code, at, entry, row); err == nil {
+		f.w.AddFrame(elfwrite.Frame{Start: at, Size: uint64(len(code)), Insts: insts})
+	}
+}
+
+// describeCheck adds the call-frame information of the check: no caller at the program's entry, a function behind it.
+func (f *hardenedFile) describeCheck(c *modcheck.Code) error {
+	const undefined = 0x07 // DW_CFA_undefined: the return address
+	f.w.AddFrame(elfwrite.Frame{Start: c.Entry, Size: c.Late - c.Entry, Insts: []byte{undefined, uint8(unwind.RA)}})
+	code := c.Bytes[c.Late-c.Entry:]
+	insts, err := callframe.Insts(code, c.Late, nil, unwind.Simple{Off: 8})
+	if err == nil {
+		f.w.AddFrame(elfwrite.Frame{Start: c.Late, Size: uint64(len(code)), Insts: insts})
+	}
+	return err
+}
+
+// check says what the program is to compare when it starts and when it begins to serve. Modules that have no build-id are
+// returned by path.
+func (h *hardening) check(prog *hardenedFile, warn bool) (*modcheck.Params, []string, error) {
+	c := &modcheck.Params{Entry: prog.w.Image().Entry, Refuse: !warn}
+	var without []string
+	for _, m := range h.p.Modules {
+		if m.BuildID == "" || len(m.BuildID) > 2*modcheck.MaxID {
+			without = append(without, m.Path)
+		} else if !slices.Contains(c.IDs, m.BuildID) {
+			c.IDs = append(c.IDs, m.BuildID)
+		}
+	}
+	slices.Sort(c.IDs)
+	c.Anonymous = len(without) > 0
+	var err error
+	c.Dynamic, err = prog.w.Dynamic()
+	return c, without, err
 }
