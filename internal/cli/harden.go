@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,37 +13,64 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"syspart/internal/elfwrite"
+	"syspart/internal/image"
 	"syspart/internal/pipeline"
+	"syspart/profile"
 )
+
+// hardenFlags are the flags of harden that say how.
+type hardenFlags struct {
+	analysis *pipeline.Options
+	act      *action
+	mismatch *format
+	partial  *bool
+	show     *bool
+}
 
 // harden builds the verb of that name.
 func (a *app) harden() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "harden -p PROFILE -o DIR [flags]",
+		Use:   "harden -p PROFILE {-o DIR | --install | --verify FILE} [flags]",
 		Short: "Write a copy of a program that filters itself",
 		Long: `harden writes into DIR a copy of the profile's program in which each thread installs its own filter when it enters its main
 loop: it runs without syspart. Libraries with main loops get a copy beside it, which the program loads instead of the original;
 links to the program that lie beside it are made, too. A copy keeps build-id, symbols, mode, owner and capabilities; it is for
-the libraries that were profiled. What cannot be done safely is refused with the reason; --partial leaves those kinds of threads
-out instead.`,
-		Example: `  syspart harden -p nginx.json -o hardened --print && hardened/nginx -c /tmp/x/nginx.conf`,
-		Args:    cobra.NoArgs,
+the libraries that were profiled, and looks when it starts whether those are loaded. What cannot be done safely is refused with
+the reason; --partial leaves those kinds of threads out instead.
+
+With --install the copy takes the program's place, and dpkg puts the packaged program, now and in upgrades, beside it under the
+name PROGRAM.unhardened. After an upgrade, --install again makes the copy anew; syspart revert undoes it. Private copies of
+libraries go to /usr/lib/syspart/PROGRAM or to DIR.
+
+With --verify nothing is written: FILE and its libraries are compared with what the same flags would write.`,
+		Example: `  syspart harden -p nginx.json -o hardened --print && hardened/nginx -c /tmp/x/nginx.conf
+  syspart harden -p /etc/syspart/nginx.json --install`,
+		Args: cobra.NoArgs,
 	}
-	s := a.analysisFlags(cmd)
+	f := hardenFlags{analysis: a.analysisFlags(cmd)}
 	path := profileFlag(cmd)
-	act := actionFlag(cmd)
+	f.act = actionFlag(cmd)
 	dir := cmd.Flags().StringP("output", "o", "", "write to the directory `DIR`, which is made")
-	show := cmd.Flags().Bool("print", false, "print each patch")
-	mismatch := &format{"refuse", []string{"refuse", "warn"}}
-	cmd.Flags().Var(mismatch, "on-mismatch", "what the program does if a module is loaded that it was not made for: refuse or warn")
-	partial := cmd.Flags().Bool("partial", false, "leave out kinds of threads that cannot filter themselves")
+	f.show = cmd.Flags().Bool("print", false, "print each patch")
+	f.mismatch = &format{"refuse", []string{"refuse", "warn"}}
+	cmd.Flags().Var(f.mismatch, "on-mismatch", "what the program does if a module is loaded that it was not made for: refuse or warn")
+	f.partial = cmd.Flags().Bool("partial", false, "leave out kinds of threads that cannot filter themselves")
+	install := cmd.Flags().Bool("install", false, "put the copy in the program's place, and have dpkg divert the packaged one")
+	admin := cmd.Flags().String("admindir", "", "dpkg's database `DIR`, if it is another one")
+	verify := cmd.Flags().String("verify", "", "compare `FILE` with what would be written")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if *dir == "" {
-			return usage(cmd, "no directory; give one with -o")
-		}
 		p, err := a.loadProfile(*path)
 		if err != nil {
 			return err
+		}
+		switch {
+		case *verify != "":
+			return a.verifyHardened(cmd.Context(), p, *verify, f)
+		case *install:
+			return a.install(cmd.Context(), p, *dir, dpkg{*admin}, f)
+		case *dir == "":
+			return usage(cmd, "no directory; give one with -o")
 		}
 		libraries := "$ORIGIN"
 		if secure, err := privileged(p.Program.Path); err != nil {
@@ -52,37 +80,85 @@ out instead.`,
 				return err
 			}
 		}
-		h, err := backend.harden(cmd.Context(), p, pipeline.HardenOptions{Action: act.Action, Partial: *partial, Warn: mismatch.value == "warn", Libraries: libraries}, *s)
+		h, err := a.hardened(cmd.Context(), p, libraries, "", f)
 		if err != nil {
 			return err
 		}
-		a.progress.clear()
 		if err := writeHardened(*dir, h); err != nil {
 			return err
 		}
-		for _, text := range h.Left {
-			fmt.Fprintf(a.stderr, "syspart: %s: no filter of its own: %s\n", printable(p.Program.Path), printable(text))
-		}
-		for _, file := range h.Unchecked {
-			fmt.Fprintf(a.stderr, "syspart: %s: has no build-id: the program will not see if it is another\n", printable(file))
-		}
-		return a.print(func(w io.Writer) error {
-			for _, f := range h.Files {
-				line := filepath.Join(*dir, f.Name)
-				if f.As != "" {
-					line += "  loaded for " + f.As
-				}
-				fmt.Fprintln(w, printable(line))
-				for _, q := range f.Patches {
-					if *show {
-						fmt.Fprintf(w, "  %#x  % x -> % x  %s\n", q.Addr, q.Old, q.New, printable(strings.Join(q.Kinds, ", ")))
-					}
-				}
-			}
-			return nil
-		})
+		return a.printHardened(p, h, *dir, *dir, *f.show)
 	}
 	return cmd
+}
+
+// hardened hardens a program whose contents are at the path original, if that is not "".
+func (a *app) hardened(ctx context.Context, p *profile.Profile, libraries, original string, f hardenFlags) (*pipeline.Hardened, error) {
+	h, err := backend.harden(ctx, p, pipeline.HardenOptions{Action: f.act.Action, Partial: *f.partial, Warn: f.mismatch.value == "warn",
+		Libraries: libraries, Original: original}, *f.analysis)
+	a.progress.clear()
+	return h, err
+}
+
+// printHardened says what was written, the program to one directory and the libraries to another, and what is left open.
+func (a *app) printHardened(p *profile.Profile, h *pipeline.Hardened, dir, libraries string, show bool) error {
+	for _, text := range h.Left {
+		fmt.Fprintf(a.stderr, "syspart: %s: no filter of its own: %s\n", printable(p.Program.Path), printable(text))
+	}
+	for _, file := range h.Unchecked {
+		fmt.Fprintf(a.stderr, "syspart: %s: has no build-id: the program will not see if it is another\n", printable(file))
+	}
+	return a.print(func(w io.Writer) error {
+		for _, f := range h.Files {
+			line := filepath.Join(dir, f.Name)
+			if f.As != "" {
+				line = filepath.Join(libraries, f.Name) + "  loaded for " + f.As
+			}
+			fmt.Fprintln(w, printable(line))
+			for _, q := range f.Patches {
+				if show {
+					fmt.Fprintf(w, "  %#x  % x -> % x  %s\n", q.Addr, q.Old, q.New, printable(strings.Join(q.Kinds, ", ")))
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// verifyHardened compares a hardened program and its libraries with what they should be.
+func (a *app) verifyHardened(ctx context.Context, p *profile.Profile, file string, f hardenFlags) error {
+	have, err := image.Open(file)
+	if err != nil {
+		return err
+	}
+	original := ""
+	if file == p.Program.Path {
+		original = file + unhardened
+	}
+	libraries, dir := "$ORIGIN", filepath.Dir(file)
+	for _, name := range have.Dyn.Needed {
+		if filepath.IsAbs(name) {
+			libraries, dir = filepath.Dir(name), filepath.Dir(name)
+		}
+	}
+	h, err := a.hardened(ctx, p, libraries, original, f)
+	if err != nil {
+		return err
+	}
+	for i, want := range h.Files {
+		at := filepath.Join(dir, want.Name)
+		if i == 0 {
+			at = file
+		}
+		data, err := os.ReadFile(at)
+		if err != nil {
+			return err
+		}
+		if err := elfwrite.Same(at, data, want.Data); err != nil {
+			return fmt.Errorf("%w; harden it again, with the same flags", err)
+		}
+	}
+	return a.printHardened(p, h, filepath.Dir(file), dir, *f.show)
 }
 
 // privileged reports whether a program gains privileges when it is executed: the loader then takes no library from beside it.

@@ -18,7 +18,8 @@ type part struct {
 // Names of the sections that describe the new parts.
 const (
 	sectionCode     = ".syspart"
-	sectionStrings  = ".dynstr" // the old one, at another place
+	sectionStrings  = ".dynstr"         // the old one, at another place
+	sectionOld      = ".syspart.dynstr" // what lies where it was: strip clears what no section covers
 	sectionFrames   = ".syspart.eh_frame"
 	sectionTable    = ".syspart.eh_frame_hdr"
 	sectionDebugger = ".debug_frame"
@@ -168,7 +169,12 @@ func (w *Writer) appendSections(out []byte, parts []part) []byte {
 		if p.name == sectionStrings {
 			for i := range sh {
 				if sh[i].va == w.dynamic.strtab && sh[i].typ == shtStrtab && sh[i].flags&shfAlloc != 0 {
+					old := sh[i]
 					sh[i].va, sh[i].off, sh[i].size = p.va, p.off, uint64(len(p.data))
+					old.name, old.typ = uint32(len(names)), shtProgbits
+					sh = append(sh, old)
+					names = append(append(names, sectionOld...), 0)
+					break
 				}
 			}
 			continue

@@ -11,6 +11,7 @@
 //	(*Writer).AddNeeded(name string) error           one more
 //	(*Writer).SetSoname(name string) error           another DT_SONAME
 //	(*Writer).Bytes() ([]byte, error)                the new file, re-read and compared with the old one
+//	Same(name string, have, want []byte) error       whether a file is, in memory, what it should be
 //
 // Nothing here depends on the machine: the same input gives the same bytes.
 //

@@ -29,8 +29,9 @@ const (
 
 	pfX, pfR = 1, 4
 
-	shtNull, shtProgbits, shtStrtab, shtNobits = 0, 1, 3, 8
-	shfAlloc, shfExec                          = 2, 4
+	shtNull, shtProgbits, shtStrtab, shtNobits, shtDynsym = 0, 1, 3, 8, 11
+	symSize, symShndx                                     = 24, 6
+	shfAlloc, shfExec                                     = 2, 4
 
 	dynSize                                       = 16
 	dtNull, dtNeeded, dtStrtab, dtStrsz, dtSoname = 0, 1, 5, 10, 14

@@ -33,6 +33,8 @@ type HardenOptions struct {
 	// Libraries is the directory in which the program looks for its private copies of libraries: absolute, or "$ORIGIN" for its
 	// own, which the loader does not take in programs that gain privileges.
 	Libraries string
+	// Original is where the program's contents are, if not at the path that the profile says: a copy of it was put there.
+	Original string
 }
 
 // Hardened is a program that filters itself.
@@ -74,6 +76,10 @@ type HardenedPatch struct {
 // Return addresses in the module of the stub are compared, those in libc below them are not: it is what calls main and start
 // routines.
 func Harden(ctx context.Context, p *profile.Profile, opt HardenOptions, analysis Options) (*Hardened, error) {
+	name := base(p.Program.Path)
+	if opt.Original != "" {
+		p = Moved(p, opt.Original)
+	}
 	plan, err := Plan(ctx, p, opt.Action, analysis)
 	if err != nil {
 		return nil, err
@@ -98,6 +104,7 @@ func Harden(ctx context.Context, p *profile.Profile, opt HardenOptions, analysis
 	if err != nil {
 		return nil, err
 	}
+	prog.Name = name
 	order := []*hardenedFile{prog}
 	for _, m := range p.Modules {
 		f := h.files[m.Path]
@@ -121,6 +128,27 @@ func Harden(ctx context.Context, p *profile.Profile, opt HardenOptions, analysis
 		out.Files = append(out.Files, f.HardenedFile)
 	}
 	return out, nil
+}
+
+// Moved returns a profile for its program at another path.
+func Moved(p *profile.Profile, path string) *profile.Profile {
+	old := p.Program.Path
+	q := *p
+	q.Program.Path = path
+	q.Threads = slices.Clone(p.Threads)
+	for i := range q.Threads {
+		t := &q.Threads[i].Transition
+		if t.Module == old {
+			t.Module = path
+		}
+		t.Stack = slices.Clone(t.Stack)
+		for k := range t.Stack {
+			if t.Stack[k].Module == old {
+				t.Stack[k].Module = path
+			}
+		}
+	}
+	return &q
 }
 
 // hardening is a program that is being hardened.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"syspart/internal/callgraph"
@@ -167,14 +168,19 @@ func (c *coverage) beyond(i, at int) (syscalls.Set, error) {
 	if err != nil {
 		return syscalls.Set{}, err
 	}
-	starts := append(c.f.Serving(k), callgraph.Start{Func: k.Func, Why: "the function of the main loop"})
+	// All of the functions above the call, instead of the parts of them that come behind the loop.
+	whole := []callgraph.Start{{Func: k.Func, Why: "the function of the main loop"}}
 	for _, fr := range k.Below[:at] {
 		fn := containing(c.g, moduleOf(c.g.P, fr.Module), fr.PC-1)
 		if fn < 0 {
 			return syscalls.Set{}, unfit("no function of %s contains %#x", fr.Module, fr.PC)
 		}
-		starts = append(starts, callgraph.Start{Func: fn, Why: "a caller of the main loop's function"})
+		whole = append(whole, callgraph.Start{Func: fn, Why: "a caller of the main loop's function"})
 	}
+	starts := slices.DeleteFunc(c.f.Serving(k), func(s callgraph.Start) bool {
+		return slices.ContainsFunc(whole, func(w callgraph.Start) bool { return w.Func == s.Func })
+	})
+	starts = append(whole, starts...)
 	// The call may go through the loader, which resolves it: that is part of the graph where it is so.
 	return c.g.WalkSignals(starts).Calls.Minus(c.h.plan.Kinds[i].Allow).Minus(syscalls.Always()), nil
 }

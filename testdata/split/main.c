@@ -1,12 +1,14 @@
 // A server whose threads have their main loops in three modules: main here; the pool's workers in a library that the program
 // needs, two of them, one entered from libc, one by a call of this program; the plug's in a module that is loaded by its path
-// (PLUG). The library's function is called from another place, too, before anything is closed.
+// (PLUG). The library's function is called from another place, too, before anything is closed. With SERVE the main thread's loop
+// is in the library as well.
 #include <dlfcn.h>
 
 #include "../servers/fixture.h"
 
 void *pool_worker(void *arg);
 void pool_run(long rounds);
+void pool_serve(int fd);
 int extra(void);
 
 NOINLINE static void *relay(void *arg) {
@@ -31,6 +33,9 @@ int main(int argc, char **argv) {
 	if (extra() != 1)
 		return 1;
 	ready(fd);
+#ifdef SERVE
+	pool_serve(fd);
+#endif
 	ROOM;
 	for (;;) {
 		int c = CALL3(accept, fd, 0, 0);
