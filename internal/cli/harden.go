@@ -234,6 +234,11 @@ func writeLike(to, like string, data []byte) error {
 	if old, err := os.Stat(to); err == nil && os.SameFile(st, old) {
 		return fmt.Errorf("%s: is the program itself; name another directory", to)
 	}
+	return replaceLike(to, like, data)
+}
+
+// replaceLike does the same where the name may be another one of that file, which keeps its contents.
+func replaceLike(to, like string, data []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(to), "."+filepath.Base(to)+".*")
 	if err != nil {
 		return err

@@ -101,7 +101,7 @@ func (a *app) install(ctx context.Context, p *profile.Profile, dir string, d dpk
 			return err
 		}
 	}
-	if err := writeLike(path, original, prog.Data); err != nil {
+	if err := replaceLike(path, original, prog.Data); err != nil {
 		if !again {
 			_, undo := d.divert("--no-rename", "--remove", path)
 			err = errors.Join(err, undo, os.Remove(original))
