@@ -2,6 +2,7 @@
 # load.sh [PART...]: what enforcement costs under load, and whether anything fails. PART:
 #   attach      nginx and redis answer 100,000 requests while attach installs filters and stubs: none may fail
 #   throughput  nginx and redis plain and behind their filters, by turns, PAIRS (default 5) times: median of the ratios
+#   hardened    the same with hardened copies, without syspart, and how long each takes from its start to the first connection
 #   faults      syspart is killed at some moment of run, and of attach, ROUNDS (default 100) times each: the server serves on,
 #               also after a reload, and no thread is left traced or stopped
 # Profiles are those of loading.sh (nginx-plain, redis-plain), in OUT (default: out/loading). Prints a line for each. Status 0:
@@ -13,7 +14,7 @@ OUT=$(realpath -m "${OUT:-$here/../out/loading}")
 export SYSPART OUT
 cd "$here" || exit 1
 [ -x "$SYSPART" ] || { echo "load: $SYSPART is missing; make build" >&2; exit 1; }
-[ $# -gt 0 ] || set -- attach throughput faults
+[ $# -gt 0 ] || set -- attach throughput hardened faults
 RUN=0 ./loading.sh nginx-plain redis-plain >/dev/null || { echo "load: no profiles" >&2; exit 1; }
 D=$(mktemp -d "${TMPDIR:-/tmp}/syspart-load.XXXXXX") || exit 1
 chmod 755 "$D"
@@ -47,7 +48,7 @@ serves() {
 start() {
 	local name=$1 i
 	shift
-	local -n argv=$name
+	local -n argv=${FORM:-$name}
 	"$@" "${argv[@]}" >"$D/server.log" 2>&1 </dev/null &
 	PID=$!
 	for ((i = 0; i < 100; i++)); do serves "$name" && return 0; sleep 0.1; done
@@ -96,7 +97,57 @@ throughput() {
 			awk -v a="$closed" -v b="$plain" 'BEGIN {printf "%.3f\n", a / b}' >>"$D/ratios"
 		done
 		stop
-		echo "throughput $name: $(sort -n "$D/ratios" | awk '{r[NR] = $1} END {printf "median ratio %s of %d pairs (%s to %s)", r[int((NR + 1) / 2)], NR, r[1], r[NR]}')"
+		echo "throughput $name: $(ratios)"
+	done
+}
+ratios() { sort -n "$D/ratios" | awk '{r[NR] = $1} END {printf "median ratio %s of %d pairs (%s to %s)", r[int((NR + 1) / 2)], NR, r[1], r[NR]}'; }
+# began PORT CMD...: milliseconds until a command takes connections; ends it.
+began() {
+	python3 - "$@" <<'PY'
+import socket, subprocess, sys, time
+port, argv = int(sys.argv[1]), sys.argv[2:]
+t = time.monotonic()
+p = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+while p.poll() is None and time.monotonic() < t + 30:
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+        break
+    except OSError:
+        time.sleep(0.0005)
+took = time.monotonic() - t
+if p.poll() is not None:
+    sys.exit(1)
+p.terminate()
+p.wait()
+print("%.3f" % (took * 1000))
+PY
+}
+hardened() {
+	local name i plain closed port
+	for name in nginx redis; do
+		"$SYSPART" harden -p "$OUT/$name-plain.json" -o "$D/$name.d" >/dev/null || { echo "FAIL hardened $name"; bad=1; continue; }
+		local -n old=$name
+		hard=("$D/$name.d/${old[0]}" "${old[@]:1}")
+		port=$P
+		[ "$name" = redis ] && port=$((P + 1))
+		: >"$D/ratios"
+		for ((i = 0; i < ${PAIRS:-5}; i++)); do
+			start "$name" && plain=$(requests "$name" 100000) || { bad=1; break; }
+			stop
+			FORM=hard start "$name" && sleep 1 && filtered && closed=$(requests "$name" 100000) || { echo "FAIL hardened $name"; bad=1; break; }
+			stop
+			awk -v a="$closed" -v b="$plain" 'BEGIN {printf "%.3f\n", a / b}' >>"$D/ratios"
+		done
+		stop
+		echo "hardened $name: requests a second, $(ratios)"
+		: >"$D/ratios"
+		: >"$D/times"
+		for ((i = 0; i < ${STARTS:-20}; i++)); do
+			plain=$(began "$port" "${old[@]}") && closed=$(began "$port" "${hard[@]}") || { echo "FAIL hardened $name: start"; bad=1; break; }
+			awk -v a="$closed" -v b="$plain" 'BEGIN {printf "%.3f\n", a / b}' >>"$D/ratios"
+			echo "$plain $closed" >>"$D/times"
+		done
+		echo "hardened $name: start to first connection, $(ratios), $(sort -n "$D/times" | awk '{p[NR] = $1} END {printf "%s ms plain", p[int((NR + 1) / 2)]}')"
 	done
 }
 # The processes beside the server's that execute our own copy of syspart, which nobody else has.

@@ -34,6 +34,8 @@ var layers = map[string]int{
 	"internal/filter":    5,
 	"internal/value":     4,
 	"internal/stub":      4,
+	"internal/callframe": 4,
+	"internal/modcheck":  1,
 	"internal/elfwrite":  2,
 	"internal/cfg":       3,
 	"internal/unwind":    3,

@@ -36,7 +36,7 @@ var backend = struct {
 	identify  profile.Open
 	renew     func(ctx context.Context, p *profile.Profile, opt pipeline.Options) (*profile.Profile, error)
 	plan      func(ctx context.Context, p *profile.Profile, action filter.Action, opt pipeline.Options) (*enforce.Plan, error)
-	harden    func(ctx context.Context, p *profile.Profile, action filter.Action, partial bool, opt pipeline.Options) (*pipeline.Hardened, error)
+	harden    func(ctx context.Context, p *profile.Profile, how pipeline.HardenOptions, opt pipeline.Options) (*pipeline.Hardened, error)
 	run       func(ctx context.Context, argv []string, plan *enforce.Plan, report func(attach.Thread)) (status int, err error)
 	attach    func(ctx context.Context, pid int, plan *enforce.Plan, wait time.Duration, report func(attach.Thread)) (*attach.Result, error)
 	status    func(pid int, plan *enforce.Plan) ([]attach.State, error)

@@ -73,7 +73,7 @@ It needs no source and no recompilation.`,
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, "%v", err) })
 	cmd.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "log what is done to stderr")
 	cmd.CompletionOptions.HiddenDefaultCmd = true
-	cmd.AddCommand(a.analyze(), a.loops(), a.callgraph(), a.profile(), a.show(), a.explain(), a.export(), a.diff(), a.merge(), a.verify(), a.check(), a.launch(), a.harden(),
+	cmd.AddCommand(a.analyze(), a.loops(), a.callgraph(), a.profile(), a.show(), a.explain(), a.export(), a.diff(), a.merge(), a.verify(), a.check(), a.launch(), a.harden(), a.revert(),
 		a.attach(), a.status(), a.doctor(), a.inject(), a.guard(), a.version())
 	return cmd
 }

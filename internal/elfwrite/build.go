@@ -18,6 +18,8 @@ type part struct {
 // Names of the sections that describe the new parts.
 const (
 	sectionCode     = ".syspart"
+	sectionStrings  = ".dynstr"         // the old one, at another place
+	sectionOld      = ".syspart.dynstr" // what lies where it was: strip clears what no section covers
 	sectionFrames   = ".syspart.eh_frame"
 	sectionTable    = ".syspart.eh_frame_hdr"
 	sectionDebugger = ".debug_frame"
@@ -57,6 +59,15 @@ func (w *Writer) build() ([]byte, error) {
 	}
 	for i := range parts {
 		p := &parts[i]
+		if p.name == sectionStrings {
+			for _, e := range w.dynamic.edits(p.va) {
+				off, ok := w.offset(e.Addr)
+				if !ok || w.header(off, uint64(len(e.New))) {
+					return nil, refused("the dynamic section is not in the file")
+				}
+				copy(out[off:], e.New)
+			}
+		}
 		p.off = w.segOff + (p.va - w.segVA)
 		out = append(pad(out, p.off), p.data...)
 	}
@@ -77,11 +88,16 @@ func (w *Writer) build() ([]byte, error) {
 // if it stays.
 func (w *Writer) loaded() (parts []part, hdr *part, err error) {
 	parts = []part{{name: sectionCode, flags: shfAlloc | shfExec, align: 16, va: w.Base(), data: w.code}}
+	end := w.Base() + uint64(len(w.code))
+	if w.dynamic != nil {
+		parts = append(parts, part{name: sectionStrings, flags: shfAlloc, align: 1, va: end, data: w.dynamic.strings})
+		end += uint64(len(w.dynamic.strings))
+	}
 	old := w.frameTable()
 	if len(w.frames) == 0 || old == nil {
 		return parts, nil, nil
 	}
-	frames := part{name: sectionFrames, flags: shfAlloc, align: 8, va: alignUp(w.Base()+uint64(len(w.code)), 8)}
+	frames := part{name: sectionFrames, flags: shfAlloc, align: 8, va: alignUp(end, 8)}
 	var fdes []uint64
 	frames.data, fdes, err = w.ehFrames(frames.va)
 	if err != nil {
@@ -150,6 +166,19 @@ func (w *Writer) appendSections(out []byte, parts []part) []byte {
 	sh := slices.Clone(w.sh)
 	names := slices.Clone(w.strs)
 	for _, p := range parts {
+		if p.name == sectionStrings {
+			for i := range sh {
+				if sh[i].va == w.dynamic.strtab && sh[i].typ == shtStrtab && sh[i].flags&shfAlloc != 0 {
+					old := sh[i]
+					sh[i].va, sh[i].off, sh[i].size = p.va, p.off, uint64(len(p.data))
+					old.name, old.typ = uint32(len(names)), shtProgbits
+					sh = append(sh, old)
+					names = append(append(names, sectionOld...), 0)
+					break
+				}
+			}
+			continue
+		}
 		sh = append(sh, shdr{name: uint32(len(names)), typ: shtProgbits, flags: p.flags, va: p.va, off: p.off,
 			size: uint64(len(p.data)), align: p.align})
 		names = append(append(names, p.name...), 0)

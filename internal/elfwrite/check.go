@@ -32,7 +32,7 @@ func (w *Writer) check(out []byte) error {
 		return differs("TLS or RELRO")
 	case !slices.Equal(img.Symtab, old.Symtab):
 		return differs("symbols")
-	case !w.patchesDynamic() && !reflect.DeepEqual(img.Dyn, old.Dyn):
+	case !w.patchesDynamic() && !reflect.DeepEqual(img.Dyn, w.means()):
 		return differs("dynamic section")
 	case len(img.Segments) != n+1 || !slices.Equal(img.Segments[:n], old.Segments):
 		return differs("segments")
@@ -44,6 +44,10 @@ func (w *Writer) check(out []byte) error {
 		return differs("sections")
 	}
 	for i, s := range old.Sections {
+		if w.dynamic != nil && s.Start == w.dynamic.strtab && s.Type == shtStrtab && s.End > s.Start {
+			s.Start = w.stringsAt()
+			s.End = s.Start + uint64(len(w.dynamic.strings))
+		}
 		if img.Sections[i] != s {
 			return differs("section " + s.Name)
 		}
@@ -53,6 +57,17 @@ func (w *Writer) check(out []byte) error {
 	}
 	return w.checkFrames(img)
 }
+
+// means is what the dynamic section should say.
+func (w *Writer) means() image.Dynamic {
+	if w.dynamic == nil {
+		return w.img.Dyn
+	}
+	return w.dynamic.means(w.img.Dyn)
+}
+
+// stringsAt is the address of the copied strings.
+func (w *Writer) stringsAt() uint64 { return w.Base() + uint64(len(w.code)) }
 
 // patchesDynamic reports whether a patch is in writable data, which the loader's tables are part of.
 func (w *Writer) patchesDynamic() bool {
@@ -79,6 +94,12 @@ func (w *Writer) checkBytes(out []byte) error {
 	for _, p := range w.patches {
 		off, _ := w.offset(p.Addr)
 		copy(want[off:], p.New)
+	}
+	if w.dynamic != nil {
+		for _, e := range w.dynamic.edits(w.stringsAt()) {
+			off, _ := w.offset(e.Addr)
+			copy(want[off:], e.New)
+		}
 	}
 	if !bytes.Equal(want, out[:len(want)]) {
 		for i := range want {

@@ -7,7 +7,11 @@
 //	(*Writer).AddFrame(Frame)                        call-frame information for new code
 //	(*Writer).Patch(Patch) error                     bytes at an address, the original ones checked
 //	(*Writer).SetEntry(va uint64)                    another entry point
+//	(*Writer).ReplaceNeeded(old, new string) error   another library where the file names one in DT_NEEDED
+//	(*Writer).AddNeeded(name string) error           one more
+//	(*Writer).SetSoname(name string) error           another DT_SONAME
 //	(*Writer).Bytes() ([]byte, error)                the new file, re-read and compared with the old one
+//	Same(name string, have, want []byte) error       whether a file is, in memory, what it should be
 //
 // Nothing here depends on the machine: the same input gives the same bytes.
 //
@@ -22,6 +26,12 @@
 // Files with section headers get a section for each new part, behind the others, so that indices stay; otherwise strip and
 // objcopy would drop the parts. A file whose table moved does not survive them: they write the table behind the ELF header,
 // where there is no room.
+//
+// # Names
+//
+// A library that the loader is to find by another name needs new strings: the dynamic strings get a copy in the new segment,
+// longer by those, and DT_STRTAB and the section .dynstr move there. A new entry needs a spare DT_NULL, of which linkers
+// leave some.
 //
 // # Unwinding
 //

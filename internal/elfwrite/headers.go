@@ -24,13 +24,17 @@ const (
 	offEntry, offPhoff, offShoff           = 24, 32, 40
 	offPhnum, offShentsz, offShnum, offStr = 56, 58, 60, 62
 
-	ptNull, ptLoad, ptInterp, ptNote, ptPhdr = 0, 1, 3, 4, 6
-	ptGNUEhFrame, ptGNUProperty              = 0x6474e550, 0x6474e553
+	ptNull, ptLoad, ptDynamic, ptInterp, ptNote, ptPhdr = 0, 1, 2, 3, 4, 6
+	ptGNUEhFrame, ptGNUProperty                         = 0x6474e550, 0x6474e553
 
 	pfX, pfR = 1, 4
 
-	shtNull, shtProgbits, shtStrtab, shtNobits = 0, 1, 3, 8
-	shfAlloc, shfExec                          = 2, 4
+	shtNull, shtProgbits, shtStrtab, shtNobits, shtDynsym = 0, 1, 3, 8, 11
+	symSize, symShndx                                     = 24, 6
+	shfAlloc, shfExec                                     = 2, 4
+
+	dynSize                                       = 16
+	dtNull, dtNeeded, dtStrtab, dtStrsz, dtSoname = 0, 1, 5, 10, 14
 
 	pageSize = 4096
 	maxVA    = 1 << 47

@@ -54,6 +54,7 @@ type Writer struct {
 	code          []byte
 	frames        []Frame
 	patches       []Patch // sorted, disjoint
+	dynamic       *dynamic
 }
 
 // New prepares the rewriting of a file whose contents are data. The name appears in errors only. Errors wrap ErrRefused or
