@@ -33,7 +33,7 @@ var layers = map[string]int{
 	"internal/observe":   5,
 	"internal/filter":    5,
 	"internal/value":     4,
-	"internal/stub":      4,
+	"internal/stub":      6,
 	"internal/elfwrite":  2,
 	"internal/cfg":       3,
 	"internal/unwind":    3,

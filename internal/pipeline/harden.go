@@ -86,7 +86,7 @@ func Harden(ctx context.Context, p *profile.Profile, action filter.Action, parti
 		var installs []stub.Install
 		var names []string
 		for _, k := range q.kinds {
-			in := stub.Install{Filter: k.Filter.Encode()}
+			in := stub.Install{Name: k.Name, Mark: k.Mark, Filter: k.Filter.Encode()}
 			for i, fr := range k.Stack {
 				r := &k.Rows[i]
 				in.Frames = append(in.Frames, stub.Frame{Return: fr.PC, Here: fr.Module == path, Any: fr.Module != path, RBP: r.FromRBP, Off: r.Off, Saved: r.Saved, At: r.At})
@@ -98,7 +98,7 @@ func Harden(ctx context.Context, p *profile.Profile, action filter.Action, parti
 			code = append(code, 0xcc)
 		}
 		at := w.Base() + uint64(len(code))
-		b, err := q.Code(0, at, installs)
+		b, err := q.Code(0, at, installs, plan.Failure)
 		if err != nil {
 			return nil, err
 		}
