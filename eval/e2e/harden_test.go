@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,6 +25,7 @@ func TestHarden(t *testing.T) {
 	}{
 		{"registers", []string{"-O2"}}, {"registers", []string{"-O2", "-no-pie", "-fno-pie"}}, {"registers", []string{"-O2", "-DWAY=1", "-static"}},
 		{"registers", []string{"-O2", "-DWAY=2", "-static-pie"}}, {"registers", []string{"-O2", "-DWAY=3"}}, {"prefork", []string{"-O2"}},
+		{"threads", []string{"-O2"}}, // a jump at the header
 	} {
 		t.Run(c.name+strings.Join(c.flags, ""), func(t *testing.T) {
 			bin, _ := testbin.Server(t, c.name, c.flags...)
@@ -50,6 +53,7 @@ func TestHarden(t *testing.T) {
 			leader := server(t, srv.PID, hard)
 			testbin.Until(t, "every thread has a filter", func() bool { return allFiltered(family(leader)) })
 			readBack(t, p, family(leader))
+			carried := filters(t, leader)
 			word := "x"
 			if c.name == "registers" {
 				word = "new"
@@ -60,6 +64,11 @@ func TestHarden(t *testing.T) {
 				}
 			}
 			readBack(t, p, family(leader))
+			for tid, n := range filters(t, leader) {
+				if was, ok := carried[tid]; ok && n != was {
+					t.Errorf("thread %d carries %d filters, and had %d: once is enough", tid, n, was)
+				}
+			}
 			if slices.Contains(p.Union(profile.SetAll, ""), "mount") {
 				t.Fatal("mount is open")
 			}
@@ -83,19 +92,17 @@ func TestHarden(t *testing.T) {
 
 // TestHardenRefuses: a loop in a library, files that are none, and the program itself as the output.
 func TestHardenRefuses(t *testing.T) {
-	for _, name := range []string{"branch", "threads"} { // whose loops begin right behind a call
-		bin, _ := testbin.Server(t, name, "-O2")
-		_, path := fixtureProfile(t, name, bin)
-		dir := t.TempDir()
-		if _, msg, code := call(t, "harden", "-p", path, "-o", dir); code != 1 || !strings.Contains(msg, "cannot be hardened") || !strings.Contains(msg, "syspart run") {
-			t.Errorf("%s: %d, %q", name, code, msg)
-		}
-		if left, _ := os.ReadDir(dir); len(left) > 0 {
-			t.Errorf("%s: it leaves %v", name, left)
-		}
+	bin, _ := testbin.Server(t, "branch", "-O2") // its loop begins between two calls
+	_, path := fixtureProfile(t, "branch", bin)
+	dir := t.TempDir()
+	if _, msg, code := call(t, "harden", "-p", path, "-o", dir); code != 1 || !strings.Contains(msg, "cannot be hardened") || !strings.Contains(msg, "syspart run") {
+		t.Errorf("branch: %d, %q", code, msg)
 	}
-	bin, _ := testbin.Server(t, "prefork", "-O2")
-	_, path := fixtureProfile(t, "prefork", bin)
+	if left, _ := os.ReadDir(dir); len(left) > 0 {
+		t.Errorf("branch: it leaves %v", left)
+	}
+	bin, _ = testbin.Server(t, "prefork", "-O2")
+	_, path = fixtureProfile(t, "prefork", bin)
 	if _, msg, code := call(t, "harden", "-p", path, "-o", filepath.Dir(bin)); code != 1 || !strings.Contains(msg, "is the program itself") {
 		t.Errorf("onto itself: %d, %q", code, msg)
 	}
@@ -105,4 +112,21 @@ func TestHardenRefuses(t *testing.T) {
 	if _, msg, code := call(t, "harden", "-p", path, "-o", "/proc/none"); code != 1 || strings.Count(msg, "\n") != 1 {
 		t.Errorf("into /proc: %d, %q", code, msg)
 	}
+}
+
+// filters returns how many filters each thread of a server carries.
+func filters(t *testing.T, leader int) map[int]int {
+	t.Helper()
+	var doc struct{ Threads []struct{ TID, Filters int } }
+	if err := json.Unmarshal([]byte(must(t, "status", "-o", "json", fmt.Sprint(leader))), &doc); err != nil {
+		t.Fatal(err)
+	}
+	out := map[int]int{}
+	for _, th := range doc.Threads {
+		out[th.TID] = th.Filters
+	}
+	if len(out) == 0 {
+		t.Fatal("status shows no threads")
+	}
+	return out
 }

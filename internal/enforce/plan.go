@@ -29,6 +29,7 @@ type Plan struct {
 	Modules []PlanModule
 	Kinds   []Kind
 	Action  filter.Action // what happens to a call that is not allowed
+	Failure stub.Failure  // what a thread's stub does when the kernel refuses its filter
 }
 
 // PlanModule is a file that the plan's filters were computed from. All files that a process maps executable must be here,
@@ -52,8 +53,9 @@ type Kind struct {
 	Bottom bool
 	Allow  syscalls.Set   // union of the three serving sets
 	Filter filter.Program // compiled from Allow by Compile
-	// Points are where jumps to stubs go, so that threads which enter the loop later install the filter themselves: one on
-	// each edge into the loop. None if there is no room on one of them, or a frame below cannot be found by a stub; then
+	Mark   uint32         // of the filter, see filter.CompileMarked
+	// Points are where jumps to stubs go, so that threads which enter the loop later install the filter themselves: no way
+	// into the loop passes none. None if there is no room for one of them, or a frame below cannot be found by a stub; then
 	// NoPoint says why.
 	Points  []stub.Point
 	NoPoint string
@@ -74,11 +76,11 @@ type Frame struct {
 // Compile fills in the kinds' filters from their sets and the plan's action, and validates the plan.
 func (p *Plan) Compile() error {
 	for i := range p.Kinds {
-		f, err := filter.Compile(p.Kinds[i].Allow, p.Action)
+		f, mark, err := filter.CompileMarked(p.Kinds[i].Allow, p.Action)
 		if err != nil {
 			return fmt.Errorf("kind %s: %w", p.Kinds[i].Name, err)
 		}
-		p.Kinds[i].Filter = f
+		p.Kinds[i].Filter, p.Kinds[i].Mark = f, mark
 	}
 	return p.Validate()
 }

@@ -170,9 +170,10 @@ func (h *hardening) close() {
 // hardenedFile is a file with the points in it.
 type hardenedFile struct {
 	HardenedFile
-	w      *elfwrite.Writer
-	points []hardenedPoint
-	check  *modcheck.Params // nil: it does not look at the modules that are loaded
+	w       *elfwrite.Writer
+	points  []hardenedPoint
+	check   *modcheck.Params // nil: it does not look at the modules that are loaded
+	failure stub.Failure
 }
 
 // hardenedPoint is a place where a jump, or a call, to a stub goes, and the kinds that come by.
@@ -200,7 +201,7 @@ func (h *hardening) file(path string) (*hardenedFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &hardenedFile{HardenedFile: HardenedFile{Path: path, Name: base(path)}, w: w}
+	f := &hardenedFile{HardenedFile: HardenedFile{Path: path, Name: base(path)}, w: w, failure: h.plan.Failure}
 	h.files[path] = f
 	return f, nil
 }
@@ -248,7 +249,7 @@ func (f *hardenedFile) write() error {
 		var installs []stub.Install
 		var names []string
 		for _, k := range q.kinds {
-			installs = append(installs, stub.Install{Filter: k.Filter.Encode(), Frames: k.frames})
+			installs = append(installs, stub.Install{Name: k.Name, Mark: k.Mark, Filter: k.Filter.Encode(), Frames: k.frames})
 			names = append(names, k.Name)
 		}
 		code = pad(code)
@@ -257,7 +258,7 @@ func (f *hardenedFile) write() error {
 		if late != 0 && q.main() {
 			b = calling(at, late)
 		}
-		rest, err := q.Code(0, at+uint64(len(b)), installs)
+		rest, err := q.Code(0, at+uint64(len(b)), installs, f.failure)
 		if err != nil {
 			return err
 		}

@@ -136,7 +136,7 @@ func (h *hardening) redirect(ctx context.Context, i, at int) error {
 	}
 	// What a stub does is as if a jump were there.
 	jump := append([]byte{opJump}, old[1:]...)
-	f.add(stub.Point{Module: f.Path, Addr: site, Old: jump, Loop: to}, old, hardenedKind{k, frames(below, rows)})
+	f.add(stub.Point{Module: f.Path, Addr: site, Old: jump, To: []uint64{to}}, old, hardenedKind{k, frames(below, rows)})
 	return nil
 }
 

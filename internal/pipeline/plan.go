@@ -51,6 +51,7 @@ func Plan(ctx context.Context, p *profile.Profile, action filter.Action, opt Opt
 		}
 		plan.Kinds = append(plan.Kinds, ek)
 	}
+	apart(plan.Kinds)
 	if err := plan.Compile(); err != nil {
 		return nil, err
 	}

@@ -2,6 +2,8 @@ package pipeline
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"syspart/internal/enforce"
 	"syspart/internal/image"
@@ -12,7 +14,8 @@ import (
 	"syspart/profile"
 )
 
-// points finds where jumps to stubs go on the edges into a kind's loop, and how a stub finds the return addresses below.
+// points finds where jumps to stubs go so that no thread comes into a kind's loop past them, and how a stub finds the return
+// addresses below: on the edges into the loop, or at the blocks that these lead to where an edge has no room.
 func points(f *phase.Finder, p *link.Program, k *phase.Kind, out *enforce.Kind) error {
 	tables := map[string]*unwind.Table{}
 	table := func(path string) (*unwind.Table, error) {
@@ -36,30 +39,23 @@ func points(f *phase.Finder, p *link.Program, k *phase.Kind, out *enforce.Kind) 
 	if err != nil {
 		return err
 	}
-	header := f.Header(k)
-	for _, e := range f.Enters(k) {
-		end := uint64(0)
-		for i := range m.Blocks {
-			if m.Blocks[i].Start == e[0] {
-				end = max(end, m.Blocks[i].End)
-			}
-		}
-		code := t.File().Tail(e[0])
-		if end <= e[0] || uint64(len(code)) < end-e[0] {
-			return fmt.Errorf("block at %#x: %w", e[0], stub.ErrPoint)
-		}
-		pt, err := stub.Find(code[:end-e[0]], e[0], end, e[1])
-		if err != nil {
-			return err
-		}
-		pt.Module = path
-		if n := len(out.Points); n > 0 && out.Points[n-1].Merge(&pt) {
-			continue
-		}
-		out.Points = append(out.Points, pt)
+	_, fn := p.Where(int(k.Func))
+	r, err := newRooms(m, t.File(), &m.Funcs[fn])
+	if err != nil {
+		return err
 	}
-	if len(out.Points) == 0 {
-		return fmt.Errorf("the loop is its function's first block: %w", stub.ErrPoint)
+	header := f.Header(k)
+	row, err := t.Simple(header)
+	if err != nil {
+		return err
+	}
+	if out.Points, err = r.points(f.Enters(k), header); err != nil {
+		return err
+	}
+	for _, e := range f.Enters(k) {
+		if other, err := t.Simple(e[1]); err != nil || other != row {
+			return fmt.Errorf("%w: the stack at %#x is not that at %#x", stub.ErrPoint, e[1], header)
+		}
 	}
 	at := header
 	for i := range k.Below {
@@ -75,4 +71,60 @@ func points(f *phase.Finder, p *link.Program, k *phase.Kind, out *enforce.Kind) 
 		at = fr.PC - 1
 	}
 	return nil
+}
+
+// points returns one point for each edge into a loop, or for the block that it leads to.
+func (r *rooms) points(enters [][2]uint64, header uint64) ([]stub.Point, error) {
+	heads := map[uint64]bool{}
+	if len(enters) == 0 {
+		heads[header] = true // it is the function's first block
+	}
+	edges := make([]stub.Point, len(enters))
+	for i, e := range enters {
+		var err error
+		if edges[i], err = r.edge(e[0], e[1]); err != nil {
+			heads[e[1]] = true
+		}
+	}
+	var out []stub.Point
+	for _, va := range slices.Sorted(maps.Keys(heads)) {
+		pt, err := r.head(va)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, pt)
+	}
+	for i, e := range enters {
+		if heads[e[1]] {
+			continue
+		}
+		if n := len(out); n == 0 || !out[n-1].Merge(&edges[i]) {
+			out = append(out, edges[i])
+		}
+	}
+	for i := range out {
+		for j := range out[:i] {
+			if out[i].Overlaps(&out[j]) {
+				return nil, fmt.Errorf("%w: the jumps at %#x and %#x would overlap", stub.ErrPoint, out[j].Addr, out[i].Addr)
+			}
+		}
+	}
+	return out, nil
+}
+
+// apart leaves points out that overlap with those of kinds before.
+func apart(kinds []enforce.Kind) {
+	for i := range kinds {
+		for _, other := range kinds[:i] {
+			for j := range kinds[i].Points {
+				q := &kinds[i].Points[j]
+				at := slices.IndexFunc(other.Points, func(p stub.Point) bool { return p.Overlaps(q) })
+				if at >= 0 {
+					kinds[i].NoPoint = fmt.Sprintf("%v: the jump at %#x would overlap with that of %s", stub.ErrPoint, q.Addr, other.Name)
+					kinds[i].Points, kinds[i].Rows = nil, nil
+					break
+				}
+			}
+		}
+	}
 }

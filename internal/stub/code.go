@@ -1,12 +1,14 @@
 package stub
 
 import (
-	"encoding/binary"
 	"fmt"
+	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"syspart/internal/decode"
+	"syspart/internal/filter"
 )
 
 // Frame says where the return address of a frame lies and what it has to be.
@@ -26,252 +28,249 @@ type Frame struct {
 
 // Install is a filter and the stack below the loop that a thread must have to get it, innermost frame first.
 type Install struct {
+	Name    string // of the kind, for the message
+	Mark    uint32 // of the filter, see filter.CompileMarked
 	Program uint64 // address of the struct sock_fprog; 0 if the filter lies behind the stub
 	// Filter are the instructions of the filter, to lie behind the stub: struct sock_filter, eight bytes each.
 	Filter []byte
 	Frames []Frame
 }
 
-// sockFilter is the size of a struct sock_filter.
-const sockFilter = 8
+// Failure says what a stub does when a filter cannot be installed, after a line on standard error.
+type Failure uint8
 
-// saved is how far the stub moves the stack pointer: the red zone, the flags and nine registers.
-const saved = 128 + 8 + 9*8
+const (
+	Ends   Failure = iota // ends the process with status FailStatus
+	Serves                // goes on without
+)
 
-// message is what a thread says that has to end.
-const message = "syspart: a thread cannot get its filter; the process ends\n"
+// FailStatus is the exit status of a process in which a filter could not be installed.
+const FailStatus = 125
 
-// failed is the exit status of such a process.
-const failed = 125
+const (
+	// sockFilter is the size of a struct sock_filter.
+	sockFilter = 8
+	// redZone is what a function may keep below its stack pointer (AMD64 ABI, section 3.2.2).
+	redZone = 128
+)
+
+// saved are the registers that a stub uses, in the order in which it pushes them.
+var saved = []decode.Reg{decode.RAX, decode.RCX, decode.RDX, decode.RSI, decode.RDI, decode.R8, decode.R10, decode.R11}
+
+// frameSize is how far a stub moves the stack pointer: the red zone, the flags and the registers.
+var frameSize = int32(redZone + 8 + 8*len(saved))
 
 // Code returns the stub for a point at run-time address at. Of several installs the first whose stack fits counts.
-func (p *Point) Code(bias, at uint64, installs []Install) ([]byte, error) {
-	a := &assembler{at: at}
-	if err := p.moved(a, bias); err != nil {
+func (p *Point) Code(bias, at uint64, installs []Install, failure Failure) ([]byte, error) {
+	insts, err := p.insts()
+	if err != nil {
 		return nil, err
 	}
-	a.put(0x48, 0x8d, 0x64, 0x24, 0x80)                                                 // lea -0x80(%rsp),%rsp
-	a.put(0x9c)                                                                         // pushfq
-	a.put(0x50, 0x51, 0x52, 0x56, 0x57, 0x41, 0x50, 0x41, 0x51, 0x41, 0x52, 0x41, 0x53) // rax rcx rdx rsi rdi r8-r11
-	var install, restore, installed, filters []int
-	for i := range installs {
-		var next []int
-		in := &installs[i]
-		for k := range in.Frames {
-			if j := a.frame(&in.Frames[k], k == 0); j >= 0 {
-				next = append(next, j)
-			}
+	e := emitter{assembler: assembler{base: at}, p: p, bias: bias, installs: installs, failure: failure}
+	e.text = e.newLabel()
+	for range installs {
+		e.filters = append(e.filters, e.newLabel())
+	}
+	if p.Header {
+		e.install()
+		err = e.moved(insts, nil)
+	} else {
+		edges := make([]label, len(p.To))
+		for i := range edges {
+			edges[i] = e.newLabel()
 		}
-		if in.Program == 0 {
-			// A struct sock_fprog on the stack.
-			a.put(0x4c, 0x8d, 0x0d) // lea filter(%rip),%r9
-			filters = append(filters, a.hole())
-			a.put(0x41, 0x51, 0x68) // push %r9; push $length
-			a.u32(uint32(len(in.Filter) / sockFilter))
-			a.put(0x49, 0x89, 0xe1) // mov %rsp,%r9
-		} else {
-			a.put(0x41, 0x51, 0x6a, 0) // push %r9; push $0: as many bytes
-			a.put(0x49, 0xb9)          // movabs $program,%r9
-			a.u64(in.Program)
-		}
-		install = append(install, a.jump(0xe9))
-		for _, j := range next {
-			a.here(j)
+		err = e.moved(insts, edges)
+		for i, l := range edges {
+			e.bind(l)
+			e.install()
+			e.jmp(p.To[i] + bias)
 		}
 	}
-	restore = append(restore, a.jump(0xe9))
-	for _, j := range install {
-		a.here(j)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", p.Module, err)
 	}
-	a.prctl(unix.PR_SET_NO_NEW_PRIVS, 1, false)
-	a.prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, true)
-	a.put(0x48, 0x85, 0xc0) // test %rax,%rax
-	installed = append(installed, a.jump(0x0f, 0x84))
-	// It may have one already, of which the kernel takes no more.
-	a.prctl(unix.PR_GET_SECCOMP, 0, false)
-	a.put(0x83, 0xf8, unix.SECCOMP_MODE_FILTER) // cmp $2,%eax
-	installed = append(installed, a.jump(0x0f, 0x84))
-	a.mov32(0xb8, unix.SYS_WRITE)
-	a.mov32(0xbf, 2)
-	a.put(0x48, 0x8d, 0x35) // lea message(%rip),%rsi
-	text := a.hole()
-	a.mov32(0xba, uint32(len(message)))
-	a.put(0x0f, 0x05)
-	a.mov32(0xb8, unix.SYS_EXIT_GROUP)
-	a.mov32(0xbf, failed)
-	a.put(0x0f, 0x05, 0x0f, 0x0b) // syscall; ud2
-	for _, j := range installed {
-		a.here(j)
+	e.data()
+	b, err := e.finish()
+	if err != nil {
+		return nil, fmt.Errorf("%s %#x: %w", p.Module, p.Addr, err)
 	}
-	a.put(0x48, 0x8d, 0x64, 0x24, 0x10) // lea 0x10(%rsp),%rsp
-	for _, j := range restore {
-		a.here(j)
-	}
-	a.put(0x41, 0x5b, 0x41, 0x5a, 0x41, 0x59, 0x41, 0x58, 0x5f, 0x5e, 0x5a, 0x59, 0x58) // r11-r8 rdi rsi rdx rcx rax
-	a.put(0x9d)                                                                         // popfq
-	a.put(0x48, 0x8d, 0xa4, 0x24, 0x80, 0, 0, 0)                                        // lea 0x80(%rsp),%rsp
-	p.goOn(a, bias)
-	a.here(text)
-	a.b = append(a.b, message...)
-	for i, n := 0, 0; i < len(installs); i++ {
-		if installs[i].Program == 0 {
-			for len(a.b)%sockFilter != 0 {
-				a.put(0)
-			}
-			a.here(filters[n])
-			n++
-			a.b = append(a.b, installs[i].Filter...)
-		}
-	}
-	if a.far {
-		return nil, fmt.Errorf("%s %#x: %w: what it refers to is out of reach of %#x", p.Module, p.Addr, ErrPoint, at)
-	}
-	return a.b, nil
+	return b, nil
 }
 
-// moved puts the instructions that the jump has replaced, up to where control goes into the loop.
-func (p *Point) moved(a *assembler, bias uint64) error {
-	insts, err := read(p.Old, p.Addr, p.Addr+uint64(len(p.Old)))
-	if err != nil {
-		return err
-	}
-	last := &insts[len(insts)-1]
-	w, err := how(last, p.Loop)
-	if err != nil {
-		return err
-	}
+// emitter makes one stub.
+type emitter struct {
+	assembler
+	p        *Point
+	bias     uint64
+	installs []Install
+	failure  Failure
+	text     label
+	filters  []label
+}
+
+// moved appends the instructions that the jump has replaced. What leads to p.To[i] leads to edges[i].
+func (e *emitter) moved(insts []decode.Inst, edges []label) error {
+	p := e.p
 	for i := range insts {
 		in := &insts[i]
-		code := p.Old[in.Addr-p.Addr:][:in.Len]
-		if in == last && w != falls {
-			break
-		}
-		if err := movable(in, code); err != nil {
+		err := e.move(p.bytes(in), in, e.bias, func(va uint64) (label, bool) {
+			if i := slices.Index(p.To, va); i >= 0 && edges != nil {
+				return edges[i], true
+			}
+			return 0, false
+		}, p.Range)
+		if err != nil {
 			return err
 		}
-		n := len(a.b)
-		a.b = append(a.b, code...)
-		if in.Flags&decode.HasMem != 0 && in.Base == decode.RIP {
-			at, _ := displacement(in, code)
-			a.rel32(n+at, int64(uint64(in.Disp)+bias)-int64(a.at+uint64(len(a.b))))
-		}
 	}
-	switch {
-	case p.Also != 0: // see goOn
-		return nil
-	case w == taken:
-		j := a.jump(0x0f, 0x80|last.Cond)
-		a.to(last.Next()+bias, 0xe9)
-		a.here(j)
-	case w == through:
-		a.to(uint64(last.Imm)+bias, 0x0f, 0x80|last.Cond)
+	if last := &insts[len(insts)-1]; !ends(last) {
+		if i := slices.Index(p.To, last.Next()); i >= 0 && edges != nil {
+			e.jmpLabel(edges[i])
+		} else {
+			e.jmp(last.Next() + e.bias)
+		}
 	}
 	return nil
 }
 
-// goOn puts the way into the loop.
-func (p *Point) goOn(a *assembler, bias uint64) {
-	if p.Also != 0 {
-		insts, _ := read(p.Old, p.Addr, p.Addr+uint64(len(p.Old))) // moved has read them
-		last := &insts[len(insts)-1]
-		a.to(uint64(last.Imm)+bias, 0x0f, 0x80|last.Cond)
-		a.to(last.Next()+bias, 0xe9)
-		return
+// install appends the code that recognises the thread and has its filter installed if it does not carry it. Behind it
+// everything is as before it.
+func (e *emitter) install() {
+	done, failed := e.newLabel(), e.newLabel()
+	e.lea(decode.RSP, decode.RSP, -redZone)
+	e.emit(0x9c) // pushfq
+	for _, r := range saved {
+		e.push(r)
 	}
-	a.to(p.Loop+bias, 0xe9)
+	for i := range e.installs {
+		in := &e.installs[i]
+		other := e.newLabel()
+		for k := range in.Frames {
+			e.frame(&in.Frames[k], k == 0, other)
+		}
+		e.prctl(filter.MarkOption, in.Mark)
+		e.syscall()
+		there := filter.MarkErrno
+		e.emit(0x48, 0x3d) // cmp $-there,%rax
+		e.imm32(uint32(-there))
+		e.jccLabel(condE, done)
+		e.prctl(unix.PR_SET_NO_NEW_PRIVS, 1)
+		e.syscall()
+		e.emit(0x48, 0x85, 0xc0) // test %rax,%rax
+		e.jccLabel(condNE, failed)
+		e.prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER)
+		if in.Program != 0 {
+			e.movImm64(decode.RDX, in.Program)
+			e.syscall()
+		} else { // a struct sock_fprog on the stack
+			e.emit(0x48, 0x8d, 0x15) // lea filter(%rip),%rdx
+			e.relLabel(e.filters[i])
+			e.push(decode.RDX)
+			e.emit(0x68) // push $length
+			e.imm32(uint32(len(in.Filter) / sockFilter))
+			e.mov(decode.RDX, decode.RSP)
+			e.syscall()
+			e.lea(decode.RSP, decode.RSP, 16)
+		}
+		e.emit(0x48, 0x85, 0xc0)
+		e.jccLabel(condE, done)
+		e.bind(failed)
+		e.fail(done)
+		failed = e.newLabel()
+		e.bind(other)
+	}
+	e.bind(done)
+	for _, r := range slices.Backward(saved) {
+		e.pop(r)
+	}
+	e.emit(0x9d) // popfq
+	e.lea(decode.RSP, decode.RSP, redZone)
 }
 
-// frame compares one return address; it returns the jump that is taken if it is another,
-// -1 if it is not compared. %rax is the canonical frame
-// address, %rcx the frame pointer.
-func (a *assembler) frame(f *Frame, first bool) int {
+// fail appends what happens if the kernel refuses.
+func (e *emitter) fail(done label) {
+	e.movImm(decode.RAX, unix.SYS_WRITE)
+	e.movImm(decode.RDI, 2)
+	e.emit(0x48, 0x8d, 0x35) // lea message(%rip),%rsi
+	e.relLabel(e.text)
+	e.movImm(decode.RDX, uint32(len(e.message())))
+	e.syscall()
+	if e.failure == Serves {
+		e.jmpLabel(done)
+		return
+	}
+	e.movImm(decode.RAX, unix.SYS_EXIT_GROUP)
+	e.movImm(decode.RDI, FailStatus)
+	e.syscall()
+	e.emit(0x0f, 0x0b) // ud2
+}
+
+// message is what a thread says that cannot get its filter.
+func (e *emitter) message() string {
+	var names []string
+	for i := range e.installs {
+		names = append(names, e.installs[i].Name)
+	}
+	then := "the process ends"
+	if e.failure == Serves {
+		then = "it serves without"
+	}
+	return fmt.Sprintf("syspart: a thread (%s) cannot get its filter; %s\n", strings.Join(names, " or "), then)
+}
+
+// data appends what the code refers to.
+func (e *emitter) data() {
+	e.bind(e.text)
+	e.emit([]byte(e.message())...)
+	for i := range e.installs {
+		if e.installs[i].Program == 0 {
+			for len(e.b)%sockFilter != 0 {
+				e.emit(0)
+			}
+		}
+		e.bind(e.filters[i])
+		e.emit(e.installs[i].Filter...)
+	}
+}
+
+// frame compares one return address; if it is another, control goes to other. %rax is the canonical frame address, %rcx the
+// frame pointer.
+func (e *emitter) frame(f *Frame, first bool, other label) {
 	switch {
 	case f.RBP && first:
-		a.put(0x48, 0x8d, 0x85) // lea off(%rbp),%rax
-		a.u32(uint32(f.Off))
+		e.lea(decode.RAX, decode.RBP, f.Off)
 	case f.RBP:
-		a.put(0x48, 0x8d, 0x81) // lea off(%rcx),%rax
-		a.u32(uint32(f.Off))
+		e.lea(decode.RAX, decode.RCX, f.Off)
 	case first:
-		a.put(0x48, 0x8d, 0x84, 0x24) // lea off(%rsp),%rax
-		a.u32(uint32(f.Off + saved))
+		e.lea(decode.RAX, decode.RSP, f.Off+frameSize)
 	default:
-		a.put(0x48, 0x8d, 0x80) // lea off(%rax),%rax
-		a.u32(uint32(f.Off))
+		e.lea(decode.RAX, decode.RAX, f.Off)
 	}
 	switch {
 	case f.Saved:
-		a.put(0x48, 0x8b, 0x88) // mov at(%rax),%rcx
-		a.u32(uint32(f.At))
+		e.load(decode.RCX, decode.RAX, f.At)
 	case first:
-		a.put(0x48, 0x89, 0xe9) // mov %rbp,%rcx
+		e.mov(decode.RCX, decode.RBP)
 	}
 	switch {
 	case f.Any:
-		return -1
+		return
 	case f.Here:
-		a.to(f.Return, 0x48, 0x8d, 0x15) // lea return(%rip),%rdx
+		e.emit(0x48, 0x8d, 0x15) // lea return(%rip),%rdx
+		e.rel32(f.Return)
 	default:
-		a.put(0x48, 0xba) // movabs $return,%rdx
-		a.u64(f.Return)
+		e.movImm64(decode.RDX, f.Return)
 	}
-	a.put(0x48, 0x39, 0x50, 0xf8) // cmp %rdx,-8(%rax)
-	return a.jump(0x0f, 0x85)
+	e.cmpMem(decode.RDX, decode.RAX, -8)
+	e.jccLabel(condNE, other)
 }
 
-// assembler collects code for an address.
-type assembler struct {
-	at  uint64
-	b   []byte
-	far bool
-}
-
-func (a *assembler) put(b ...byte) { a.b = append(a.b, b...) }
-func (a *assembler) u32(v uint32)  { a.b = binary.LittleEndian.AppendUint32(a.b, v) }
-func (a *assembler) u64(v uint64)  { a.b = binary.LittleEndian.AppendUint64(a.b, v) }
-
-// mov32 sets a register by the one-byte form of mov.
-func (a *assembler) mov32(op byte, v uint32) {
-	a.put(op)
-	a.u32(v)
-}
-
-// hole leaves room for four bytes relative to their end.
-func (a *assembler) hole() int {
-	a.u32(0)
-	return len(a.b)
-}
-
-// jump puts a jump to a place that here will tell.
-func (a *assembler) jump(op ...byte) int {
-	a.put(op...)
-	return a.hole()
-}
-
-// here lets a jump lead to the place that comes next.
-func (a *assembler) here(j int) { a.rel32(j-4, int64(len(a.b)-j)) }
-
-// to puts a jump to an address.
-func (a *assembler) to(va uint64, op ...byte) {
-	j := a.jump(op...)
-	a.rel32(j-4, int64(va)-int64(a.at+uint64(j)))
-}
-
-func (a *assembler) rel32(at int, v int64) {
-	a.far = a.far || v != int64(int32(v))
-	binary.LittleEndian.PutUint32(a.b[at:], uint32(v))
-}
-
-// prctl puts a call of prctl(option, arg, 0, 0, 0); program: with the address in %r9 as third argument.
-func (a *assembler) prctl(option, arg uint32, program bool) {
-	a.mov32(0xb8, unix.SYS_PRCTL)
-	a.mov32(0xbf, option)
-	a.mov32(0xbe, arg)
-	if program {
-		a.put(0x4c, 0x89, 0xca) // mov %r9,%rdx
-	} else {
-		a.put(0x31, 0xd2) // xor %edx,%edx
-	}
-	a.put(0x45, 0x31, 0xd2, 0x45, 0x31, 0xc0) // xor %r10d,%r10d; xor %r8d,%r8d
-	a.put(0x0f, 0x05)
+// prctl prepares a call with two arguments; the others are zero.
+func (a *assembler) prctl(option, arg uint32) {
+	a.movImm(decode.RAX, unix.SYS_PRCTL)
+	a.movImm(decode.RDI, option)
+	a.movImm(decode.RSI, arg)
+	a.zero(decode.RDX)
+	a.zero(decode.R10)
+	a.zero(decode.R8)
 }

@@ -1,16 +1,32 @@
 // Package stub makes the code by which a thread installs its own filter when it enters its main loop.
 //
-//	Find(code, start, end, header) (Point, error)       where a jump to the stub fits on an edge into a loop
-//	(*Point).Patch(bias, at) []byte                     the jump
-//	(*Point).Code(bias, at, installs) ([]byte, error)   the stub
+//	(*Room).Edge(to) (Point, error)     where a jump to the stub fits on an edge into a loop
+//	(*Room).Head() (Point, error)       where it fits at a block, passed on every round of the loop
+//	(*Point).Patch(bias, at) []byte     the jump
+//	(*Point).Code(bias, at, installs, failure) ([]byte, error)   the stub
 //
-// A stub runs the instructions that the jump has replaced, compares the return addresses below the loop with those of
-// each kind of threads, and has the kind's filter installed by prctl(PR_SET_NO_NEW_PRIVS) and prctl(PR_SET_SECCOMP); a
-// thread of no kind goes on without. All registers, the flags and the red zone are as before; vector registers and the
-// x87 are not touched. If a filter cannot be installed and the thread has none, the process ends with status 125 and a
-// line on standard error: it would serve unprotected.
+// # What a stub does
 //
-// A point is refused rather than guessed: only whole instructions of the block before the loop are moved, none of them a
-// call (the unwinder would not know the stub's frame), none that changes the stack pointer, so that the table of the loop's
-// first instruction tells where the return address lies.
+// It compares the return addresses below the loop with those of each kind of threads; a thread of no kind goes on without.
+// At the first kind that fits it asks whether the thread carries the kind's filter (package filter, "marked filters"), and
+// if not it sets no_new_privs and installs the filter by prctl(PR_SET_SECCOMP). So a thread installs each filter once,
+// whatever was forked, vforked or entered twice, and no memory is written but the thread's own stack: the kernel keeps the
+// answer where the filter itself is. If the kernel refuses, a line goes to standard error and the process ends with status
+// FailStatus, whatever other filters the thread has: it would serve unprotected. (Failure Serves goes on instead.)
+//
+// All general-purpose registers and flags are restored; x87, SSE and AVX state is touched neither by the stub nor by the
+// calls. The red zone is stepped over. A signal handler may run at any point, on the thread's stack: the stack pointer never
+// lies above what is still needed. A thread needs about 250 bytes of stack below its red zone.
+//
+// # What can be moved
+//
+// Everything whose meaning does not depend on where it lies, and of the rest operands relative to the instruction pointer,
+// jumps, conditional jumps, jrcxz and loop. Calls are refused, for their return addresses would lie in the stub, as are
+// system calls, traps, transactions and what the decoder knows by its length only. That nothing jumps to any of the replaced
+// bytes but the first is for the caller to know.
+//
+// # Limits
+//
+// While a thread is in a stub a profiler, or asynchronous cancellation, finds no unwind entry for it. Faults of displaced
+// instructions have addresses in the stub.
 package stub

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"syspart/internal/decode"
 )
@@ -18,135 +19,157 @@ const jumpLen = 5
 type Point struct {
 	Module string
 	Addr   uint64 // of the first byte that is replaced
-	Old    []byte // what is there: whole instructions, at least jumpLen bytes
-	Loop   uint64 // where control goes on into the loop
-	Also   uint64 // where else: both ways of a conditional jump may lead into a loop that has several entries; 0 if not
+	Old    []byte // what is there: whole instructions, and padding behind the last one; at least jumpLen bytes
+	// Header: the filter goes in before the first instruction, each time that it is reached. Else it goes in where control
+	// leaves the instructions for one of To.
+	Header bool
+	To     []uint64 // places inside the loop, ascending
 }
 
 // Range reports whether an address lies inside what is replaced, behind its first byte: nothing may go on there.
 func (p *Point) Range(va uint64) bool { return va > p.Addr && va < p.Addr+uint64(len(p.Old)) }
 
-// Find finds the place for a jump at the end of the block [start, end), which goes on to the loop's header. code are the
-// block's bytes.
-func Find(code []byte, start, end, header uint64) (Point, error) {
-	insts, err := read(code, start, end)
+// Overlaps reports whether two points replace the same bytes and are not one and the same point.
+func (p *Point) Overlaps(q *Point) bool {
+	return p.Module == q.Module && p.Addr < q.Addr+uint64(len(q.Old)) && q.Addr < p.Addr+uint64(len(p.Old)) &&
+		(p.Addr != q.Addr || len(p.Old) != len(q.Old) || p.Header != q.Header || !slices.Equal(p.To, q.To))
+}
+
+// Merge makes one point of two on edges from the same place; false if they are not such.
+func (p *Point) Merge(q *Point) bool {
+	if p.Module != q.Module || p.Addr != q.Addr || len(p.Old) != len(q.Old) || p.Header || q.Header {
+		return false
+	}
+	p.To = slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(p.To), q.To...))))
+	return true
+}
+
+// Room is code that a jump may replace a part of: instructions in a row, to the first of which alone anything may jump.
+type Room struct {
+	Start uint64
+	Code  []byte // of the instructions
+	Pad   []byte // what lies behind the last one and belongs to no code
+}
+
+// Edge finds the place for a jump at the end of a room, where control goes on to address to. It replaces as few
+// instructions as it can.
+func (r *Room) Edge(to uint64) (Point, error) {
+	insts, err := read(r.Code, r.Start)
 	if err != nil {
 		return Point{}, err
 	}
-	last := len(insts) - 1
-	if _, err := how(&insts[last], header); err != nil {
-		return Point{}, err
+	first := len(insts) - 1
+	n, pad := int(insts[first].Len), []byte(nil)
+	if ends(&insts[first]) && n < jumpLen && n+len(r.Pad) >= jumpLen {
+		pad = r.Pad[:jumpLen-n]
 	}
-	first := last
-	for n := int(insts[last].Len); n < jumpLen; n += int(insts[first].Len) {
+	for n+len(pad) < jumpLen {
 		if first--; first < 0 {
-			return Point{}, fmt.Errorf("block at %#x: %w: it is shorter than %d bytes", start, ErrPoint, jumpLen)
+			return Point{}, fmt.Errorf("%w: the code before %#x is shorter than %d bytes", ErrPoint, insts[len(insts)-1].Next(), jumpLen)
 		}
-	}
-	for i := first; i <= last; i++ {
-		in := &insts[i]
-		if i == last && (in.Op == decode.OpJmp || in.Op == decode.OpJcc) {
-			continue
-		}
-		if err := movable(in, code[in.Addr-start:][:in.Len]); err != nil {
-			return Point{}, err
-		}
+		n += int(insts[first].Len)
 	}
 	at := insts[first].Addr
-	return Point{Addr: at, Old: append([]byte(nil), code[at-start:end-start]...), Loop: header}, nil
+	return r.point(Point{Addr: at, To: []uint64{to}}, at+uint64(n), pad)
 }
 
-func read(code []byte, start, end uint64) ([]decode.Inst, error) {
-	var insts []decode.Inst
-	for va := start; va < end; {
-		var in decode.Inst
-		if int(va-start) >= len(code) || !decode.Decode(code[va-start:], va, &in) || in.Next() > end {
-			return nil, fmt.Errorf("%#x: %w: not decoded", va, ErrPoint)
-		}
-		insts = append(insts, in)
-		va = in.Next()
+// Head finds the place for a jump at the start of a room, which is reached whenever the loop is entered.
+func (r *Room) Head() (Point, error) {
+	insts, err := read(r.Code, r.Start)
+	if err != nil {
+		return Point{}, err
 	}
-	if len(insts) == 0 {
-		return nil, fmt.Errorf("%#x: %w: empty block", start, ErrPoint)
+	n, pad := 0, []byte(nil)
+	for i := range insts {
+		if n += int(insts[i].Len); n >= jumpLen {
+			break
+		}
+	}
+	if n < jumpLen {
+		if n+len(r.Pad) < jumpLen || !ends(&insts[len(insts)-1]) {
+			return Point{}, fmt.Errorf("%w: the code at %#x is shorter than %d bytes", ErrPoint, r.Start, jumpLen)
+		}
+		pad = r.Pad[:jumpLen-n]
+	}
+	return r.point(Point{Addr: r.Start, Header: true}, r.Start+uint64(n), pad)
+}
+
+// point fills in what is replaced, up to end and of the padding, and checks that it can be moved.
+func (r *Room) point(p Point, end uint64, pad []byte) (Point, error) {
+	p.Old = append(slices.Clone(r.Code[p.Addr-r.Start:end-r.Start]), pad...)
+	insts, err := p.insts()
+	if err != nil {
+		return Point{}, err
+	}
+	last := &insts[len(insts)-1]
+	reached := p.Header || !ends(last) && last.Next() == p.To[0]
+	for i := range insts {
+		in := &insts[i]
+		if err := movable(p.bytes(in), in); err != nil {
+			return Point{}, err
+		}
+		if jumps(in) && p.Range(uint64(in.Imm)) {
+			return Point{}, fmt.Errorf("%w: the instruction at %#x jumps into what would be replaced", ErrPoint, in.Addr)
+		}
+		reached = reached || jumps(in) && uint64(in.Imm) == p.To[0]
+	}
+	if !reached {
+		return Point{}, fmt.Errorf("%w: %#x does not lead to %#x by a jump that can be moved", ErrPoint, last.Addr, p.To[0])
+	}
+	return p, nil
+}
+
+// jumps reports whether an instruction is a jump to an address that it states, conditional or not.
+func jumps(in *decode.Inst) bool {
+	return in.Op == decode.OpJcc || in.Op == decode.OpJmp && in.Flags&(decode.Indirect|decode.Far) == 0
+}
+
+// insts decodes what is replaced, without the padding.
+func (p *Point) insts() ([]decode.Inst, error) {
+	insts, err := read(p.Old, p.Addr)
+	if err != nil {
+		return nil, err
+	}
+	for i := range insts {
+		if ends(&insts[i]) {
+			return insts[:i+1], nil
+		}
 	}
 	return insts, nil
 }
 
-// way is how a block goes on into the loop.
-type way uint8
+// bytes returns those of one instruction.
+func (p *Point) bytes(in *decode.Inst) []byte { return p.Old[in.Addr-p.Addr:][:in.Len] }
 
-const (
-	falls   way = iota // behind its last instruction
-	jumps              // by a jump
-	taken              // by a conditional jump that is taken
-	through            // by one that is not
-)
-
-// Merge makes one point of two at the same place that lead to different places in the loop; false if they are not such.
-func (p *Point) Merge(q *Point) bool {
-	if p.Addr != q.Addr || len(p.Old) != len(q.Old) || p.Also != 0 || q.Also != 0 || p.Loop == q.Loop {
-		return false
-	}
-	p.Also = q.Loop
-	return true
-}
-
-func how(last *decode.Inst, header uint64) (way, error) {
-	direct := last.Flags&(decode.Indirect|decode.Far) == 0
-	switch {
-	case last.Op == decode.OpJmp && direct && uint64(last.Imm) == header:
-		return jumps, nil
-	case last.Op == decode.OpJcc && last.Cond < 16 && last.Next() == header:
-		return through, nil
-	case last.Op == decode.OpJcc && last.Cond < 16 && uint64(last.Imm) == header:
-		return taken, nil
-	case last.Op != decode.OpJmp && last.Op != decode.OpJcc && last.Next() == header:
-		return falls, nil
-	}
-	return 0, fmt.Errorf("%#x: %w: it does not lead to %#x by a jump that can be moved", last.Addr, ErrPoint, header)
-}
-
-// movable reports whether an instruction does the same at another address, or can be made to.
-func movable(in *decode.Inst, code []byte) error {
-	switch in.Op {
-	case decode.OpCall, decode.OpJmp, decode.OpJcc, decode.OpRet, decode.OpSyscall, decode.OpInt80, decode.OpSysenter, decode.OpTrap, decode.OpBad:
-		return fmt.Errorf("%#x: %w: a call, a jump or a trap would have to be moved", in.Addr, ErrPoint)
-	}
-	if in.Writes.Has(decode.RSP) {
-		return fmt.Errorf("%#x: %w: an instruction that moves the stack pointer would have to be moved", in.Addr, ErrPoint)
-	}
-	if in.Flags&decode.HasMem != 0 && in.Base == decode.RIP {
-		if _, ok := displacement(in, code); !ok {
-			return fmt.Errorf("%#x: %w: where its address is encoded is not clear", in.Addr, ErrPoint)
+// read decodes code up to its end, or to an instruction behind which nothing goes on.
+func read(code []byte, start uint64) ([]decode.Inst, error) {
+	var insts []decode.Inst
+	for at := 0; at < len(code); {
+		var in decode.Inst
+		if !decode.Decode(code[at:], start+uint64(at), &in) {
+			return nil, fmt.Errorf("%w: %#x is not decoded", ErrPoint, start+uint64(at))
+		}
+		insts = append(insts, in)
+		if at += int(in.Len); ends(&in) {
+			break
 		}
 	}
-	return nil
-}
-
-// displacement returns where in an instruction with an address relative to it these four bytes lie.
-func displacement(in *decode.Inst, code []byte) (int, bool) {
-	at := -1
-	for i := 1; i+4 <= len(code); i++ {
-		if in.Next()+uint64(int64(int32(binary.LittleEndian.Uint32(code[i:])))) == uint64(in.Disp) {
-			if at >= 0 {
-				return 0, false
-			}
-			at = i
-		}
+	if len(insts) == 0 {
+		return nil, fmt.Errorf("%w: no code at %#x", ErrPoint, start)
 	}
-	return at, at >= 0
+	return insts, nil
 }
 
-// Patch is what goes to Addr: a jump to the stub at address at. bias is the difference between addresses at run time and
-// in the file.
+// Patch is what goes to Addr: a jump to the stub at address at, and traps. bias is the difference between addresses at run
+// time and in the file.
 func (p *Point) Patch(bias, at uint64) ([]byte, error) {
-	rel := int64(at) - int64(p.Addr+bias+jumpLen)
-	if rel != int64(int32(rel)) {
+	rel, ok := distance(p.Addr+bias+jumpLen, at)
+	if !ok {
 		return nil, fmt.Errorf("%s %#x: %w: the stub at %#x is out of reach", p.Module, p.Addr, ErrPoint, at)
 	}
 	b := binary.LittleEndian.AppendUint32([]byte{0xe9}, uint32(rel))
 	for len(b) < len(p.Old) {
-		b = append(b, 0x90)
+		b = append(b, 0xcc)
 	}
 	return b, nil
 }

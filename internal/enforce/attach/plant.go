@@ -254,7 +254,7 @@ func (s *session) code1(p *planted, at uint64) ([]byte, error) {
 	slices.SortStableFunc(kinds, func(a, b *enforce.Kind) int { return len(b.Stack) - len(a.Stack) })
 	var list []jump.Install
 	for _, k := range kinds {
-		in := jump.Install{Program: s.programs[s.index(k)]}
+		in := jump.Install{Name: k.Name, Mark: k.Mark, Program: s.programs[s.index(k)]}
 		for i, fr := range k.Stack {
 			bias, ok := s.p.stacks.Bias(fr.Module)
 			if !ok {
@@ -265,7 +265,7 @@ func (s *session) code1(p *planted, at uint64) ([]byte, error) {
 		}
 		list = append(list, in)
 	}
-	return p.point.Code(p.bias, at, list)
+	return p.point.Code(p.bias, at, list, s.a.plan.Failure)
 }
 
 // room maps memory for code within reach of an address.
