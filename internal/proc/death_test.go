@@ -91,10 +91,10 @@ func TestTracerKilled(t *testing.T) {
 }
 
 // multiply starts a fixture that is not our child and makes threads and processes; it returns its id once that has begun,
-// and a function that waits for its end.
-func multiply(t *testing.T) (pid int, wait func()) {
+// and a function that ends it. Arguments are those of churn.c.
+func multiply(t *testing.T, args ...string) (pid int, end func()) {
 	t.Helper()
-	cmd := exec.Command("/bin/sh", "-c", `sh -c 'echo $$; exec "$0"' "$0" & wait`, build(t, "churn.c"))
+	cmd := exec.Command("/bin/sh", append([]string{"-c", `sh -c 'echo $$; exec "$0" "$@"' "$0" "$@" & wait`, build(t, "churn.c")}, args...)...)
 	pipe, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -110,18 +110,23 @@ func multiply(t *testing.T) (pid int, wait func()) {
 	if line, _ = r.ReadString('\n'); line != "ready\n" {
 		t.Fatalf("fixture says %q", line)
 	}
-	return pid, func() { cmd.Wait() }
+	return pid, func() {
+		unix.Kill(pid, unix.SIGTERM)
+		cmd.Wait()
+	}
 }
 
 // TestSeizeOurs: a thread that the kernel has attached to us already, unnoticed so far, can be seized like any other.
 func TestSeizeOurs(t *testing.T) {
-	pid, wait := multiply(t)
+	pid, end := multiply(t, "quiet")
+	defer end()
 	tr := NewTracer(nil)
+	defer tr.Close()
 	err := tr.Do(func(c *Conn) error {
 		if err := c.Seize(pid, Follow); err != nil {
 			return err
 		}
-		for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		for late := time.Now().Add(time.Minute); time.Now().Before(late); time.Sleep(time.Millisecond) {
 			tids, err := Tasks(pid)
 			if err != nil {
 				return err
@@ -137,22 +142,22 @@ func TestSeizeOurs(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	tr.Close()
-	wait()
 }
 
 // TestChurn seizes a process that makes threads and processes all the time: everything is caught, every maker is reported
 // before what it made, nothing stays behind.
 func TestChurn(t *testing.T) {
 	for range 3 {
-		pid, wait := multiply(t)
+		pid, end := multiply(t)
 		known := make(map[int]bool) // tasks that were announced
 		early, made, done := 0, 0, make(chan int, 1)
 		tr := NewTracer(func(c *Conn, ev Event) Verdict {
 			switch {
 			case ev.Child != 0:
 				known[ev.Child] = true
-				made++
+				if made++; made == 100 {
+					unix.Kill(pid, unix.SIGTERM)
+				}
 			case ev.New:
 				if !known[ev.TID] {
 					early++
@@ -163,6 +168,8 @@ func TestChurn(t *testing.T) {
 			return Resume
 		})
 		if err := tr.Do(func(c *Conn) error { return c.SeizeProcess(pid, Follow) }); err != nil {
+			tr.Close()
+			end()
 			t.Fatal(err)
 		}
 		select {
@@ -174,12 +181,12 @@ func TestChurn(t *testing.T) {
 			t.Error("the fixture does not end")
 		}
 		_ = tr.Do(func(c *Conn) error {
-			if early > 0 || made < 20 {
+			if early > 0 || made < 100 {
 				t.Errorf("%d of %d tasks reported before they were made", early, made)
 			}
 			return nil
 		})
 		tr.Close()
-		wait()
+		end()
 	}
 }

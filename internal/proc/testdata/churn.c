@@ -1,9 +1,18 @@
-// Makes threads and processes, several at a time, and ends with 9 when it has made some hundred since it said "ready".
+// Makes threads and processes, several at a time, until SIGTERM; then ends with 9. Says "ready" in its sixth round.
+// With an argument the first thread takes no SIGCHLD: a tracer sees it stop at what it makes, and at nothing else.
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+static volatile sig_atomic_t enough;
+
+static void stop(int sig)
+{
+	enough = sig;
+}
 
 static void *nothing(void *arg)
 {
@@ -13,9 +22,15 @@ static void *nothing(void *arg)
 	return arg;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
-	for (int i = 0; i < 60; i++) {
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	if (argc > 1)
+		sigprocmask(SIG_BLOCK, &set, 0);
+	signal(SIGTERM, stop);
+	for (int i = 0; !enough; i++) {
 		pthread_t t[3];
 		if (i == 5) {
 			puts("ready");
