@@ -32,6 +32,7 @@ python3:python3
 openssl:openssl
 socat:socat
 nc:netcat-openbsd
+/usr/lib/debug/.build-id:libc6-dbg
 "
 [ "${1:-}" != oracle ] || needs="$needs
 valgrind:valgrind

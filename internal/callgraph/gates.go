@@ -144,9 +144,10 @@ func (g *Graph) gateCall(m *link.Module, f int, k uint32, i int) {
 	g.gates.funcs.set(int32(m.Base) + int32(f))
 }
 
-// gateThreads puts what pthread_create does for attributes behind a gate: in itself, and in functions without a name that
-// it calls.
+// gateThreads puts what pthread_create does for attributes behind a gate: in itself, and in functions that are not exported
+// and that it calls.
 func (g *Graph) gateThreads(m *link.Module) {
+	named := exported(m)
 	creates, ok := exports(m, "pthread_create")
 	keys, all := exports(m, "pthread_attr_setaffinity_np", "pthread_attr_setinheritsched", "pthread_setattr_default_np")
 	if !ok || !all {
@@ -157,14 +158,14 @@ func (g *Graph) gateThreads(m *link.Module) {
 		g.gateSys(m, f, i, schedules)
 		fn := &m.Funcs[f]
 		for k := fn.Calls[0]; k < fn.Calls[1]; k++ {
-			if t := m.Callee(&m.Calls[k]); t >= 0 && m.Funcs[t].Name.Len == 0 {
+			if t := m.Callee(&m.Calls[k]); t >= 0 && !named[t] {
 				g.gateSys(m, t, i, schedules)
 			}
 		}
 	}
-	// A copy of attributes has processors only if they had (nptl/pthread_attr_copy.c, which has no name).
+	// A copy of attributes has processors only if they had (nptl/pthread_attr_copy.c, which is not exported).
 	for f := range m.Funcs {
-		for k := m.Funcs[f].Calls[0]; k < m.Funcs[f].Calls[1] && m.Funcs[f].Name.Len == 0; k++ {
+		for k := m.Funcs[f].Calls[0]; k < m.Funcs[f].Calls[1] && !named[f]; k++ {
 			if slices.Contains(keys, m.Callee(&m.Calls[k])) {
 				g.gateCall(m, f, k, i)
 			}
@@ -172,8 +173,8 @@ func (g *Graph) gateThreads(m *link.Module) {
 	}
 }
 
-// gateMutexes puts the functions for mutexes with a ceiling behind a gate: functions without a name that ask for the range
-// of priorities, or for both policy and priority of a thread, and that none but the mutex functions call.
+// gateMutexes puts the functions for mutexes with a ceiling behind a gate: functions that are not exported, ask for the
+// range of priorities or for both policy and priority of a thread, and are called by the mutex functions alone.
 func (g *Graph) gateMutexes(m *link.Module) {
 	keys, ok := exports(m, "pthread_mutexattr_setprotocol", "pthread_mutexattr_setprioceiling", "pthread_mutexattr_getprioceiling", "pthread_mutex_setprioceiling")
 	ranges, all := exports(m, "sched_get_priority_max")
@@ -182,9 +183,10 @@ func (g *Graph) gateMutexes(m *link.Module) {
 	if !ok || !all || !all2 || !all3 {
 		return
 	}
+	named := exported(m)
 	candidates := map[int]bool{}
 	for f := range m.Funcs {
-		if l := calledBy(m, f); m.Funcs[f].Name.Len == 0 && (meet(l, ranges) || meet(l, policies) && meet(l, params)) {
+		if l := calledBy(m, f); !named[f] && (meet(l, ranges) || meet(l, policies) && meet(l, params)) {
 			candidates[f] = true
 		}
 	}
@@ -194,7 +196,7 @@ func (g *Graph) gateMutexes(m *link.Module) {
 	for p := range m.Ptrs {
 		delete(candidates, m.At(m.Ptrs[p].Target))
 	}
-	// The functions for mutexes and conditions, and those without a name that they alone call.
+	// The functions for mutexes and conditions, and those not exported that they alone call.
 	mutex := func(f int) bool {
 		name := strings.TrimLeft(m.String(m.Funcs[f].Name), "_")
 		return strings.HasPrefix(name, "pthread_mutex") || strings.HasPrefix(name, "pthread_cond_")
@@ -212,7 +214,7 @@ func (g *Graph) gateMutexes(m *link.Module) {
 		}
 	}
 	inside = func(f, depth int) bool {
-		if m.Funcs[f].Name.Len > 0 {
+		if named[f] {
 			return mutex(f)
 		}
 		return depth > 0 && len(callers[f]) > 0 && !slices.ContainsFunc(callers[f], func(c int) bool { return c != f && !inside(c, depth-1) })
@@ -266,6 +268,19 @@ func exports(m *link.Module, names ...string) ([]int, bool) {
 		}
 	}
 	return out, !slices.Contains(found, false)
+}
+
+// exported says which functions a module exports: symbols of a debug file name others, too.
+func exported(m *link.Module) []bool {
+	out := make([]bool, len(m.Funcs))
+	for k := range m.Dyn.Symbols {
+		if s := &m.Dyn.Symbols[k]; !s.Undefined && !s.TLS && !s.Abs {
+			if f := m.At(s.Value); f >= 0 {
+				out[f] = true
+			}
+		}
+	}
+	return out
 }
 
 func globals(m *link.Module, l []int) []int32 {

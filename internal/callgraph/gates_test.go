@@ -1,10 +1,15 @@
 package callgraph
 
 import (
+	"context"
+	"os"
 	"os/exec"
 	"regexp"
 	"testing"
 
+	"syspart/internal/image"
+	"syspart/internal/link"
+	"syspart/internal/summary"
 	"syspart/internal/syscalls"
 	"syspart/internal/testbin"
 )
@@ -104,5 +109,42 @@ func TestGates(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestGatesNamed: a debug file that names what libc does not export opens no gate, and no other call.
+func TestGatesNamed(t *testing.T) {
+	bin := testbin.BuildText(t, "gates.c", gatesSource, "-O2", "-pthread", "-DPLAIN")
+	found := 0
+	g := New(load(t, bin), Best)
+	p, err := link.Load(context.Background(), bin, link.Options{Summarize: func(path string, data []byte) (*summary.Module, error) {
+		if data == nil {
+			var err error
+			if data, err = os.ReadFile(path); err != nil {
+				return nil, err
+			}
+		}
+		debug, err := os.ReadFile(image.DebugFile(image.BuildID(data)))
+		if err != nil {
+			return summarize(path, data)
+		}
+		found++
+		f, err := image.ParseDebug(path, data, debug)
+		if err != nil {
+			return nil, err
+		}
+		return summary.Build(f)
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found == 0 {
+		testbin.Skip(t, "no debug file for libc is installed (Debian package libc6-dbg)")
+	}
+	calls := func(g *Graph) syscalls.Set {
+		return g.WalkSignals(append(g.Started(), whole(g, named(t, g, "main"))...)).Calls
+	}
+	if more := calls(New(p, Best)).Minus(calls(g)); !more.Empty() {
+		t.Errorf("open with the debug file only: %v", more.Names())
 	}
 }

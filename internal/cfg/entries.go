@@ -45,13 +45,14 @@ func (b *builder) static() {
 			}
 		}
 	}
-	for _, tab := range [][]image.Symbol{b.f.Symtab, b.f.Dyn.Symbols} {
+	for i, tab := range [][]image.Symbol{b.f.Symtab, b.f.Dyn.Symbols} {
+		dynamic := i == 1
 		for i := range tab {
 			s := &tab[i]
 			if !b.isCodeSymbol(s) {
 				continue
 			}
-			b.name(s)
+			b.name(s, dynamic)
 			if isColdName(s.Name) {
 				b.cold[s.Value] = strings.TrimSuffix(s.Name[:coldAt(s.Name)], ".part.0")
 				if b.fdeOf(s.Value) < 0 {
@@ -179,21 +180,30 @@ func coldAt(name string) int {
 
 func isColdName(name string) bool { return coldAt(name) >= 0 }
 
-// name remembers the best name of an address: a global symbol before a local one, then the first in order of the text.
-func (b *builder) name(s *image.Symbol) {
+// name remembers the best name of an address: one of .dynsym, which is there whether or not the file is stripped, before
+// another, a global symbol before a local one, then the first in order of the text.
+func (b *builder) name(s *image.Symbol, dynamic bool) {
 	if size := s.Size; size > 0 && size < maxSymSize {
 		b.symSize[s.Value] = max(b.symSize[s.Value], size)
 	}
-	old, ok := b.names[s.Value]
-	better := !ok || old.local && s.Bind != stbLocal || old.local == (s.Bind == stbLocal) && s.Name < old.text
-	if s.Name != "" && better {
-		b.names[s.Value] = symName{s.Name, s.Bind == stbLocal}
+	rank := uint8(0)
+	switch {
+	case s.Name == "":
+		return
+	case dynamic:
+	case s.Bind != stbLocal:
+		rank = 1
+	default:
+		rank = 2
+	}
+	if old, ok := b.names[s.Value]; !ok || rank < old.rank || rank == old.rank && s.Name < old.text {
+		b.names[s.Value] = symName{s.Name, rank}
 	}
 }
 
 type symName struct {
-	text  string
-	local bool
+	text string
+	rank uint8 // the lower the better
 }
 
 // inText reports whether va lies in an executable range that the file has bytes for.
