@@ -3,7 +3,9 @@ package callgraph
 import (
 	"fmt"
 	"slices"
+	"sort"
 
+	"syspart/internal/image"
 	"syspart/internal/link"
 	"syspart/internal/summary"
 	"syspart/internal/syscalls"
@@ -124,6 +126,10 @@ func (e *evaluator) number(f int32, m *link.Module, x value.Expr, depth int, via
 		e.fail("read from memory as less than four bytes", via)
 	case x.Kind == value.Load:
 		p := m.Exprs[x.A]
+		if p.Kind == value.Addr && !p.Any && x.Size&^value.SignBit >= 4 {
+			e.variable(f, m, uint64(p.Off), x.Off, depth, via)
+			return
+		}
 		e.load(f, m, p, 0, x.Off, depth, via)
 	case x.Kind == value.Result:
 		e.fail("result of a call", via)
@@ -232,11 +238,9 @@ func (e *evaluator) global(f int32, m *link.Module, addr uint64, off, add int64,
 		e.fail(fmt.Sprintf("through a variable at %#x that has a value from the start", addr), via)
 		return
 	}
-	for i := range m.Dyn.Symbols {
-		if s := &m.Dyn.Symbols[i]; !s.Undefined && !s.TLS && s.Value <= addr && addr < s.Value+s.Size {
-			e.fail(fmt.Sprintf("through a variable at %#x that other modules can set", addr), via)
-			return
-		}
+	if settable(m, addr) {
+		e.fail(fmt.Sprintf("through a variable at %#x that other modules can set", addr), via)
+		return
 	}
 	found, written := false, false
 	for i := range m.Funcs {
@@ -272,6 +276,118 @@ func (e *evaluator) global(f int32, m *link.Module, addr uint64, off, add int64,
 	}
 }
 
+// variable adds the numbers in the variable at addr of f's module, plus add: what it holds from the start, and what
+// live code stores there. As for global it must be one whose address goes nowhere: where code makes its
+// address it does so only to read and write there.
+func (e *evaluator) variable(f int32, m *link.Module, addr uint64, add int64, depth int, via []CallRef) {
+	g := e.r.G
+	first, ok := initial(m, addr)
+	if !ok {
+		e.fail(fmt.Sprintf("read from a variable at %#x whose first value is not known", addr), via)
+		return
+	}
+	if settable(m, addr) {
+		e.fail(fmt.Sprintf("read from a variable at %#x that other modules can set", addr), via)
+		return
+	}
+	// Whether it is an object of its own, that no index into another one reaches.
+	own := addr%objectAlign == 0 && slices.ContainsFunc(m.Refs, func(x summary.Ref) bool { return x.Addr == addr })
+	e.numbers = append(e.numbers, numbered{int(uint32(first + add)), slices.Clone(via)})
+	for i := range m.Funcs {
+		fn := &m.Funcs[i]
+		gf := int32(m.Base) + int32(i)
+		if !g.live.has(gf) {
+			continue
+		}
+		written := false
+		for k := fn.Refs[0]; k < fn.Refs[1]; k++ {
+			x := &m.Refs[k]
+			if x.Addr == addr && x.Size == 0 && !local(m, fn, addr) {
+				e.fail(fmt.Sprintf("read from a variable at %#x whose address is taken", addr), via)
+				return
+			}
+			written = written || x.Write && x.Addr < addr+4 && addr < x.Addr+uint64(x.Size)
+		}
+		for k := fn.Stores[0]; k < fn.Stores[1]; k++ {
+			s, here := &m.Stores[k], false
+			m.Each(s.Addr, func(_ int32, x value.Expr) {
+				if at := uint64(x.Off); x.Kind == value.Addr {
+					here = here || at < addr+4 && addr < at+uint64(s.Size) || (x.Any || s.Size == 0) && (at == addr || !own && at < addr+nearObject)
+				}
+			})
+			if !here {
+				continue
+			}
+			written = false
+			if s.Value == 0 || m.Exprs[max(s.Addr, 0)].Any || s.Addr < 0 || uint64(m.Exprs[s.Addr].Off) != addr {
+				e.fail(fmt.Sprintf("read from a variable at %#x that is set at %#x to what is not known", addr, s.Site), via)
+				return
+			}
+			m.Each(s.Value, func(_ int32, y value.Expr) { e.number(gf, m, plus(y, add), depth+1, via) })
+		}
+		if written {
+			e.fail(fmt.Sprintf("read from a variable at %#x that is set to what is not known", addr), via)
+			return
+		}
+	}
+}
+
+// initial returns what the variable at addr holds when the module is mapped.
+func initial(m *link.Module, addr uint64) (int64, bool) {
+	i := sort.Search(len(m.Words), func(i int) bool { return m.Words[i].Addr >= addr })
+	if i < len(m.Words) && m.Words[i].Addr == addr {
+		return int64(m.Words[i].Value), true
+	}
+	return 0, zero(m, addr)
+}
+
+// variableSize is how far from its beginning a variable is taken to reach.
+const variableSize = 256
+
+// local reports whether a function only reads and writes through the addresses that it makes in the variable at addr.
+func local(m *link.Module, fn *summary.Func, addr uint64) bool {
+	ok := true
+	check := func(v value.Val) {
+		m.Each(v, func(_ int32, x value.Expr) {
+			ok = ok && !(x.Kind == value.Addr && uint64(x.Off) >= addr && uint64(x.Off) < addr+variableSize)
+		})
+	}
+	for _, x := range m.Losts[fn.Losts[0]:fn.Losts[1]] {
+		check(value.Val(x))
+	}
+	for k := fn.Calls[0]; k < fn.Calls[1]; k++ {
+		for _, v := range m.Calls[k].Args {
+			check(v)
+		}
+		for _, v := range m.Calls[k].StackArg {
+			check(v)
+		}
+		check(m.First(k))
+	}
+	for k := fn.Sys[0]; k < fn.Sys[1]; k++ {
+		for _, v := range m.Sys[k].Args {
+			check(v)
+		}
+	}
+	for k := fn.Frame[0]; k < fn.Frame[1]; k++ {
+		check(m.Frame[k].Value)
+	}
+	for k := fn.Stores[0]; k < fn.Stores[1]; k++ {
+		check(m.Stores[k].Value)
+	}
+	for k := fn.Rets[0]; k < fn.Rets[1]; k++ {
+		check(m.Rets[k].Value)
+	}
+	return ok
+}
+
+// settable reports whether a symbol that other modules can bind to lies at addr.
+func settable(m *link.Module, addr uint64) bool {
+	return slices.ContainsFunc(m.Dyn.Symbols, func(s image.Symbol) bool {
+		return !s.Undefined && !s.TLS && s.Value <= addr && addr < s.Value+s.Size
+	})
+}
+
 // zero reports whether the eight bytes at addr are zero when the module is mapped: behind what its file holds.
 func zero(m *link.Module, addr uint64) bool {
 	for i := range m.Segments {
@@ -285,7 +401,7 @@ func zero(m *link.Module, addr uint64) bool {
 // callers calls visit for every reached call site of f with the value of its argument k (6 and up: passed on the stack).
 func (e *evaluator) callers(f int32, k, depth int, via []CallRef, visit func(cf int32, cm *link.Module, call uint32, v value.Val, via []CallRef)) {
 	r := e.r
-	if k > 7 {
+	if k > 7 && k != value.GoArg {
 		e.fail(fmt.Sprintf("stack-passed argument %d", k+1), via)
 		return
 	}
@@ -304,7 +420,7 @@ func (e *evaluator) callers(f int32, k, depth int, via []CallRef, visit func(cf 
 			continue
 		}
 		m, _ := r.G.fn(c.Func)
-		visit(c.Func, m, c.Call, argument(&m.Calls[c.Call], k), append(via[:len(via):len(via)], c))
+		visit(c.Func, m, c.Call, given(m, c.Call, k), append(via[:len(via):len(via)], c))
 	}
 }
 
@@ -331,6 +447,14 @@ func (r *Reach) guessed(f int32, before bool) bool {
 func (r *Reach) hasCall(c CallRef) bool {
 	m, _ := r.G.fn(c.Func)
 	return r.Has(c.Func) && r.hasBlock(c.Func, m.Calls[c.Call].Block)
+}
+
+// given is the value of argument k of a call, also of the one that Go code passes in rax.
+func given(m *link.Module, call uint32, k int) value.Val {
+	if k == value.GoArg {
+		return m.First(call)
+	}
+	return argument(&m.Calls[call], k)
 }
 
 func argument(c *summary.Call, k int) value.Val {

@@ -223,10 +223,14 @@ func (g *Graph) roots(mi int) {
 			kind = TakenInit
 		case summary.RoleFini:
 			kind = TakenFini
+		case summary.RoleMethod:
+			kind = TakenData
 		}
 		for _, f := range g.pointees(mi, a) {
 			g.take(f, Evidence{Module: int32(mi), Func: -1, Place: a.Slot, Kind: kind})
-			g.enliven(Edge{Site: a.Slot, From: -1, To: f, Kind: Root})
+			if a.Role != summary.RoleMethod {
+				g.enliven(Edge{Site: a.Slot, From: -1, To: f, Kind: Root})
+			}
 		}
 	}
 	for i := range m.Ptrs {

@@ -30,6 +30,7 @@ type builder struct {
 	lo, hi  uint64          // bounds of text
 	fdes    []image.FDE     // sorted, disjoint
 	plt     []bool          // by fdes: a procedure linkage table
+	golang  *image.Golang   // nil: none
 	merged  []bool          // by fdes: part of another function only
 	parts   [][]image.Range // by fdes: further ranges that belong to the functions in it, sorted
 	ptrs    []codePtr       // sorted by slot
@@ -112,6 +113,7 @@ func build(f *image.File) (*builder, error) {
 		size += int64(t.End - t.Start)
 	}
 	b.budget.Store(size*decodePerByte + decodeAnyway)
+	b.golang = f.Golang()
 	b.static()
 	b.guessData()
 	b.nameNoReturns()
@@ -194,6 +196,9 @@ func (b *builder) landingPads(pads []image.LandingPad, fde int) ([]image.Landing
 func (b *builder) add(va uint64, o Origin) bool {
 	if !b.inText(va) {
 		return false
+	}
+	if b.golang != nil && o == FromTaken && b.golang.Text.Contains(va) && b.golang.At(va) == nil {
+		return false // a number that looks like an address
 	}
 	b.origin[va] |= o
 	if n := b.at[va]; n != nil {

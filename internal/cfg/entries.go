@@ -63,6 +63,18 @@ func (b *builder) static() {
 			b.add(s.Value, FromSymbol)
 		}
 	}
+	if b.golang != nil {
+		for i := range b.golang.Funcs {
+			x := &b.golang.Funcs[i]
+			b.add(x.Entry, FromGo)
+			if _, ok := b.names[x.Entry]; !ok && x.Name != "" {
+				b.names[x.Entry] = symName{text: x.Name}
+			}
+		}
+		for _, va := range b.golang.Methods {
+			b.add(va, FromTail) // behind a panic; methods are functions already
+		}
+	}
 	b.add(b.f.Entry, FromEntry)
 	b.add(b.f.Dyn.Init, FromEntry)
 	b.add(b.f.Dyn.Fini, FromEntry)

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"strings"
 
+	"syspart/internal/decode"
 	"syspart/internal/image"
 )
 
@@ -128,7 +129,7 @@ func (b *builder) nameNoReturns() {
 // function with a return, an indirect tail call or unknown control flow, and every function that tail-calls a member.
 func (b *builder) spread() {
 	for _, n := range b.nodes {
-		n.mayReturn = n.ends || n.pinned
+		n.mayReturn = n.ends || n.pinned || b.switches(n.fn)
 	}
 	for changed := true; changed; {
 		changed = false
@@ -148,6 +149,21 @@ func (b *builder) spread() {
 			}
 		}
 	}
+}
+
+// switches reports whether a function of Go's run time goes on on another stack and never comes back by itself, as mcall
+// does: what follows a call of it runs when the goroutine goes on.
+func (b *builder) switches(f *Func) bool {
+	if b.golang == nil || !b.golang.Text.Contains(f.Entry) {
+		return false
+	}
+	for i := range f.Insts {
+		in := &f.Insts[i]
+		if in.Op == decode.OpMov && in.Dst.Kind == decode.ArgReg && in.Dst.Reg == decode.RSP && !(in.Src.Kind == decode.ArgReg && in.Src.Reg == decode.RBP) {
+			return true
+		}
+	}
+	return false
 }
 
 // settleReturns proves functions not to return, explores their callers again without what follows those calls, and so on

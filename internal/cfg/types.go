@@ -65,6 +65,7 @@ const (
 	FromTaken                     // its address is taken by an lea, an immediate or a relocation
 	FromEntry                     // ELF entry, init, fini, init_array...
 	FromPLT
+	FromGo // the table of functions that Go programs carry
 )
 
 // JumpTable is a resolved indirect jump.

@@ -3,6 +3,7 @@ package summary
 import (
 	"encoding/binary"
 	"runtime"
+	"slices"
 	"sort"
 	"sync"
 	"sync/atomic"
@@ -43,6 +44,7 @@ type builder struct {
 	masks      map[uint64]decode.RegSet // by entry: registers that the function may change
 	restored   map[uint64]decode.RegSet // by entry: argument registers among them that it may save and restore
 	tlsDesc    bool                     // there are TLS descriptors
+	golang     *image.Golang            // nil: none
 	foreign    bool                     // made from a language that passes arguments otherwise, see foreignMarks
 }
 
@@ -65,6 +67,7 @@ func Build(f *image.File) (*Module, error) {
 	sort.Slice(m.Sections, func(i, j int) bool { return m.Sections[i].Start < m.Sections[j].Start })
 	b := &builder{file: f, graph: g, mod: m, fixed: f.Kind == image.KindExec}
 	b.relroFixed = len(f.Dyn.Needed) > 0
+	b.golang = f.Golang()
 	b.pointers()
 	b.objects()
 	b.always()
@@ -72,6 +75,7 @@ func Build(f *image.File) (*Module, error) {
 	b.foreign = isForeign(f)
 	b.functions()
 	b.distances()
+	b.words()
 	b.strings()
 	return m, nil
 }
@@ -115,6 +119,7 @@ type part struct {
 	calls  []Call
 	sys    []SysSite
 	frame  []FrameVal
+	firsts []First
 	stores []Store
 	rets   []Ret
 	takes  []Take
@@ -150,7 +155,7 @@ func (b *builder) merge(parts []part) {
 		size(&nse, len(p.sets))
 	}
 	t = part{make([]Func, 0, nf), make([]Block, 0, nb), make([]int32, 0, ns), make([]Call, 0, nc), make([]SysSite, 0, ny),
-		make([]FrameVal, 0, nfr), make([]Store, 0, nst), make([]Ret, 0, nr), make([]Take, 0, nt), make([]Ref, 0, nre), make([]int32, 0, nl),
+		make([]FrameVal, 0, nfr), nil, make([]Store, 0, nst), make([]Ret, 0, nr), make([]Take, 0, nt), make([]Ref, 0, nre), make([]int32, 0, nl),
 		make([]value.Expr, 1, ne+1), make([][2]int32, 0, nru), make([]int32, 0, nse), nil, make([]uint8, 0, nc)}
 	for i := range parts {
 		p := &parts[i]
@@ -214,6 +219,9 @@ func (b *builder) merge(parts []part) {
 			x.Value = val(x.Value)
 			t.frame = append(t.frame, x)
 		}
+		for _, x := range p.firsts {
+			t.firsts = append(t.firsts, First{x.Call + cb, val(x.Value)})
+		}
 		for _, x := range p.stores {
 			x.Addr, x.Value = val(x.Addr), val(x.Value)
 			x.Block += bb
@@ -252,7 +260,7 @@ func (b *builder) merge(parts []part) {
 		}
 		t.text = append(t.text, p.text...)
 	}
-	m.Funcs, m.Blocks, m.Succs, m.Calls, m.Sys, m.Frame, m.Stores = t.funcs, t.blocks, t.succs, t.calls, t.sys, t.frame, t.stores
+	m.Funcs, m.Blocks, m.Succs, m.Calls, m.Sys, m.Frame, m.Firsts, m.Stores = t.funcs, t.blocks, t.succs, t.calls, t.sys, t.frame, t.firsts, t.stores
 	for i := range t.calls { // once here instead of in every walk
 		if c := &t.calls[i]; c.Kind == Direct {
 			m.Funcs = t.funcs
@@ -310,13 +318,47 @@ func (b *builder) pointers() {
 			}
 			// Where fields are packed, a pointer may lie anywhere; one to data is rarely told from other bytes.
 			for o := uint64(1); o+8 <= uint64(len(data)); o++ {
-				if w := binary.LittleEndian.Uint64(data[o:]); o%8 != 0 && w >= 4096 && f.Exec(w) && b.graph.At(w) != nil {
+				if w := binary.LittleEndian.Uint64(data[o:]); o%8 != 0 && w >= 4096 && f.Exec(w) && b.graph.At(w) != nil && !b.inGo(w) {
 					m.Ptrs = append(m.Ptrs, Ptr{Slot: s.Start + o, Target: w, Kind: PtrWord})
 				}
 			}
 		}
 	}
 	sort.Slice(m.Ptrs, func(i, j int) bool { return m.Ptrs[i].Slot < m.Ptrs[j].Slot })
+}
+
+// inGo reports whether va is in code of Go's, where pointers in data are aligned and everything keeps to Go's conventions.
+func (b *builder) inGo(va uint64) bool { return b.golang != nil && b.golang.Text.Contains(va) }
+
+// words lists what variables hold from the start whose value may be the number of a system call.
+func (b *builder) words() {
+	m := b.mod
+	note := func(v value.Val) {
+		m.Each(v, func(_ int32, e value.Expr) {
+			if e.Kind != value.Load || m.Exprs[e.A].Kind != value.Addr || m.Exprs[e.A].Any {
+				return
+			}
+			va := uint64(m.Exprs[e.A].Off)
+			if _, pointer := m.PtrAt(va); pointer || !b.file.Write(va) {
+				return
+			}
+			if w, ok := b.file.Uint64(va); ok {
+				m.Words = append(m.Words, Word{va, w})
+			}
+		})
+	}
+	for i := range m.Firsts {
+		note(m.Firsts[i].Value)
+	}
+	for i := range m.Calls {
+		note(m.Calls[i].Args[0]) // of libc's syscall
+		note(m.Calls[i].StackArg[0])
+	}
+	for i := range m.Sys {
+		note(m.Sys[i].Number)
+	}
+	slices.SortFunc(m.Words, func(x, y Word) int { return cmp(x.Addr, y.Addr) })
+	m.Words = slices.Compact(m.Words)
 }
 
 // objects lists the data objects that symbols bound; overlapping ones (aliases, sub-objects) become one.
@@ -378,6 +420,11 @@ func (b *builder) always() {
 			fn(s.Start, RoleInit)
 		case s.Name == ".fini":
 			fn(s.Start, RoleFini)
+		}
+	}
+	if b.golang != nil {
+		for _, va := range b.golang.Methods {
+			fn(va, RoleMethod)
 		}
 	}
 	if fr, err := b.file.Frames(); err == nil && fr != nil {

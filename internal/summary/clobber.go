@@ -79,6 +79,30 @@ func (b *builder) registers() {
 	}
 }
 
+// goCallee returns the registers that the function at va overwrites in its first block before anything reads them, and the
+// bytes of its arguments, results and room for registers in its caller's frame, negative if not known.
+func (b *builder) goCallee(va uint64) (ignored decode.RegSet, args int64) {
+	f := b.graph.At(va)
+	if f == nil || len(f.Blocks) == 0 || b.golang == nil {
+		return 0, -1
+	}
+	args = -1
+	if x := b.golang.At(va); x != nil {
+		args = int64(x.Args)
+	}
+	var read, written decode.RegSet
+	blk := &f.Blocks[f.Start]
+	for i := blk.First; i < blk.Last; i++ {
+		in := &f.Insts[i]
+		if in.Op == decode.OpCall || in.Flags&decode.Opaque != 0 {
+			break
+		}
+		read |= in.Reads &^ written
+		written |= in.Writes
+	}
+	return written &^ read, args
+}
+
 // clobbers returns the registers that the function at va may change.
 func (b *builder) clobbers(va uint64) decode.RegSet {
 	if m, ok := b.masks[va]; ok {

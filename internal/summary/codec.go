@@ -99,9 +99,9 @@ func (m *Module) Encode() []byte {
 	tables := [][]byte{
 		bytesOf([]header{h}), bytesOf([]dynamic{dyn}), bytesOf(syms), bytesOf(d.Relocs), bytesOf(needed), bytesOf(defined), bytesOf(filters), bytesOf(audit),
 		bytesOf(m.Segments), bytesOf(m.Sections), bytesOf(m.Got),
-		bytesOf(m.Funcs), bytesOf(m.Blocks), bytesOf(m.Succs), bytesOf(m.Calls), bytesOf(m.Sys), bytesOf(m.Frame), bytesOf(m.Stores),
+		bytesOf(m.Funcs), bytesOf(m.Blocks), bytesOf(m.Succs), bytesOf(m.Calls), bytesOf(m.Sys), bytesOf(m.Frame), bytesOf(m.Firsts), bytesOf(m.Stores),
 		bytesOf(m.Rets), bytesOf(m.Takes), bytesOf(m.Refs), bytesOf(m.Losts), bytesOf(m.Exprs), bytesOf(m.Runs), bytesOf(m.Sets), bytesOf(m.Ptrs),
-		bytesOf(m.Always), bytesOf(m.Objs), bytesOf(m.Strs), text,
+		bytesOf(m.Always), bytesOf(m.Objs), bytesOf(m.Words), bytesOf(m.Strs), text,
 	}
 	n := headSize
 	for _, t := range tables {
@@ -166,6 +166,7 @@ func Decode(b []byte) (*Module, error) {
 	table(next, &bad, &m.Calls)
 	table(next, &bad, &m.Sys)
 	table(next, &bad, &m.Frame)
+	table(next, &bad, &m.Firsts)
 	table(next, &bad, &m.Stores)
 	table(next, &bad, &m.Rets)
 	table(next, &bad, &m.Takes)
@@ -177,9 +178,10 @@ func Decode(b []byte) (*Module, error) {
 	table(next, &bad, &m.Ptrs)
 	table(next, &bad, &m.Always)
 	table(next, &bad, &m.Objs)
+	table(next, &bad, &m.Words)
 	table(next, &bad, &m.Strs)
 	text := next()
-	if bad || count != 30 || len(h) != 1 || len(dyn) != 1 {
+	if bad || count != 32 || len(h) != 1 || len(dyn) != 1 {
 		return nil, fmt.Errorf("%w: damaged", ErrEncoding)
 	}
 	get := func(n Name) string {

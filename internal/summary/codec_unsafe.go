@@ -30,7 +30,7 @@ func textOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b))
 func layout() uint64 {
 	h := uint64(14695981039346656037)
 	for _, n := range [...]uintptr{
-		unsafe.Sizeof(Func{}), unsafe.Sizeof(Block{}), unsafe.Sizeof(Call{}), unsafe.Sizeof(SysSite{}), unsafe.Sizeof(FrameVal{}),
+		unsafe.Sizeof(Func{}), unsafe.Sizeof(Block{}), unsafe.Sizeof(Call{}), unsafe.Sizeof(SysSite{}), unsafe.Sizeof(FrameVal{}), unsafe.Sizeof(First{}),
 		unsafe.Sizeof(Store{}), unsafe.Sizeof(Ret{}), unsafe.Sizeof(Take{}), unsafe.Sizeof(Ref{}), unsafe.Sizeof(Ptr{}),
 		unsafe.Sizeof(Obj{}), unsafe.Sizeof(Str{}), unsafe.Sizeof(header{}), unsafe.Sizeof(symbol{}), unsafe.Sizeof(dynamic{}),
 	} {

@@ -35,6 +35,9 @@ func (b *builder) distances() {
 	}
 	for i := range m.Funcs {
 		f := &m.Funcs[i]
+		if b.inGo(f.Entry) {
+			continue // Go's are those of image.Golang.Methods
+		}
 		for k := f.Refs[0]; k < f.Refs[1]; k++ {
 			r := &m.Refs[k]
 			if r.Size != 0 || r.Addr%4 != 0 || b.file.Write(r.Addr) || b.file.Exec(r.Addr) {

@@ -30,6 +30,7 @@ func newWorker(b *builder) *worker {
 	w.a.Mem = b
 	w.a.Fixed = b.fixed
 	w.a.Code = b.file.Exec
+	w.a.Bytes, w.a.GoCallee = b.file.Bytes, b.goCallee
 	w.a.Clobbers = b.clobbers
 	w.a.Signals = b.signals
 	return w
@@ -102,6 +103,7 @@ func (w *worker) text(s string) Name {
 func (w *worker) function(f *cfg.Func) {
 	o := w.out
 	w.f = f
+	w.a.Go = w.inGo(f.Entry)
 	fn := Func{Entry: f.Entry, End: f.Entry, Name: w.text(f.Name), Incomplete: w.text(f.Incomplete), Slot: f.Slot}
 	if len(f.Ranges) > 0 {
 		fn.End = f.Ranges[0].End
@@ -343,6 +345,11 @@ func (w *worker) call(b *cfg.Block, b0, block uint32, in *decode.Inst, s *value.
 		}
 	}
 	call := uint32(len(w.out.calls))
+	if w.a.Go {
+		if v := w.val(s.Reg[decode.RAX]); v != 0 {
+			w.out.firsts = append(w.out.firsts, First{call, v})
+		}
+	}
 	for k := range c.Args {
 		e, ok := w.a.T.One(s.Reg[value.ArgReg(k)])
 		if !ok || e.Kind != value.Stack || e.Any {
@@ -439,7 +446,11 @@ func (w *worker) store(block uint32, in *decode.Inst, s *value.State) {
 	if in.Op == decode.OpMov && in.Size >= 4 {
 		v = w.a.Operand(s, in, in.Src, in.Size)
 	}
-	if e, ok := w.a.T.One(v); ok && e.Kind == value.Const && !(one && pe.Kind == value.Addr) && !w.fixed {
+	known := false // among others an address
+	for _, x := range w.a.T.Set(p) {
+		known = known || w.a.T.Exprs[x].Kind == value.Addr
+	}
+	if e, ok := w.a.T.One(v); ok && e.Kind == value.Const && !known && !w.fixed {
 		return
 	}
 	w.out.stores = append(w.out.stores, Store{Site: in.Addr, Addr: w.val(p), Value: w.kept(v), Block: block, Size: uint32(in.MemSize)})

@@ -1,6 +1,8 @@
 package summary
 
 import (
+	"sort"
+
 	"syspart/internal/image"
 	"syspart/internal/value"
 )
@@ -31,6 +33,7 @@ type Module struct {
 	Calls  []Call
 	Sys    []SysSite
 	Frame  []FrameVal
+	Firsts []First // in Go code, sorted by Call
 	Stores []Store
 	Rets   []Ret
 	Takes  []Take
@@ -42,6 +45,7 @@ type Module struct {
 	Ptrs   []Ptr  // pointers that the loader or the linker put into data, sorted by Slot
 	Always []Ptr  // pointers that the runtime itself follows, see PtrRole
 	Objs   []Obj  // data objects with known bounds, sorted by Start, disjoint
+	Words  []Word // what variables hold from the start that numbers of system calls may be read from, sorted by Addr
 	Strs   []Str  // identifiers at addresses that code makes or data point to; only in files that may look names up
 	Text   []byte // names, one after another
 }
@@ -161,6 +165,21 @@ type FrameVal struct {
 	Value value.Val
 }
 
+// First is what a call in Go code is given in rax, where that is known.
+type First struct {
+	Call  uint32
+	Value value.Val
+}
+
+// First returns what call k is given in rax, 0 if that is not known.
+func (m *Module) First(k uint32) value.Val {
+	i := sort.Search(len(m.Firsts), func(i int) bool { return m.Firsts[i].Call >= k })
+	if i < len(m.Firsts) && m.Firsts[i].Call == k {
+		return m.Firsts[i].Value
+	}
+	return 0
+}
+
 // Store is a store of Size bytes (0: unknown) to memory other than the function's own frame.
 type Store struct {
 	Site  uint64
@@ -228,10 +247,14 @@ const (
 	RoleInit                       // constructors: DT_INIT, preinit_array, init_array
 	RoleFini                       // destructors: DT_FINI, fini_array
 	RolePersonality                // personality routines of the unwinder
+	RoleMethod                     // what Go finds by number: only a pointer, not run by itself
 )
 
 // Obj is a data object bounded by a symbol.
 type Obj struct{ Start, End uint64 }
+
+// Word is eight bytes of writable data.
+type Word struct{ Addr, Value uint64 }
 
 // Str is a constant string.
 type Str struct {

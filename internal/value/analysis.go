@@ -34,7 +34,18 @@ type Analysis struct {
 	// Clobbers returns the registers that the function at an address may change; nil if that is not known of any.
 	Clobbers func(va uint64) decode.RegSet
 
+	// Go: the function follows the calling convention of Go's compiler: the first argument and result are in rax, a call keeps
+	// nothing but the stack pointer, r14 and what is below the caller's own arguments, and leaves results in many places
+	// (cmd/compile/abi-internal.md). What an argument in rax was is Param GoArg.
+	Go bool
+	// GoCallee returns the registers that the function of Go's at an address overwrites before it can read them, and how
+	// many bytes at the bottom of its caller's frame it may read and write, negative if that is not known.
+	GoCallee func(va uint64) (ignored decode.RegSet, args int64)
+	// Bytes returns the bytes of code at an address; only for Go code, may be nil.
+	Bytes func(va, n uint64) ([]byte, bool)
+
 	f     *cfg.Func
+	block *cfg.Block // the one that is gone over
 	in    []State
 	tmp   []Slot
 	cur   State
@@ -101,6 +112,7 @@ func (a *Analysis) Run(f *cfg.Func) {
 			s := &a.cur
 			s.copyFrom(&a.in[b])
 			blk := &f.Blocks[b]
+			a.block = blk
 			for i := blk.First; i < blk.Last; i++ {
 				a.step(s, &f.Insts[i], i)
 			}
@@ -192,6 +204,9 @@ func (a *Analysis) entry(s *State) {
 		s.Reg[r] = a.T.Intern(Expr{Kind: Param, A: int32(k)})
 	}
 	s.Reg[decode.RSP] = a.T.Intern(Expr{Kind: Stack})
+	if a.Go {
+		s.Reg[decode.RAX] = a.T.Intern(Expr{Kind: Param, A: GoArg})
+	}
 }
 
 // pad is the state where the unwinder lands: only the frame's contents survive, and we do not know where it is.
@@ -212,6 +227,7 @@ func (a *Analysis) Replay(visit func(block int32, inst int32, i *decode.Inst, s 
 		}
 		s.copyFrom(&a.in[b])
 		blk := &a.f.Blocks[b]
+		a.block = blk
 		for i := blk.First; i < blk.Last; i++ {
 			in := &a.f.Insts[i]
 			visit(int32(b), i, in, s)

@@ -10,7 +10,7 @@ const (
 	Const               // Off
 	Addr                // address Off of this module
 	Sym                 // address of dynamic symbol A, plus Off
-	Param               // register argument A (0-5: rdi rsi rdx rcx r8 r9) or stack argument A-6 at entry, plus Off
+	Param               // GoArg: rax in Go code; else register argument A (0-5: rdi rsi rdx rcx r8 r9) or stack argument A-6 at entry, plus Off
 	Result              // what call A returned, plus Off
 	Load                // the value in memory at address expression A, plus Off
 	Stack               // address of a stack slot: Off bytes above the stack pointer at entry (the return address is at 0)
@@ -26,6 +26,9 @@ type Expr struct {
 	Size uint8 // Load: bytes read, zero-extended; SignBit is set if sign-extended
 	_    uint8
 }
+
+// GoArg is the A of the Param in rax.
+const GoArg = 16
 
 // SignBit marks the Size of a sign-extending Load.
 const SignBit = 0x80

@@ -86,6 +86,7 @@ func (a *Analysis) loseMerged(v, w Val) {
 const (
 	argSet   = decode.RegSet(1<<decode.RDI | 1<<decode.RSI | 1<<decode.RDX | 1<<decode.RCX | 1<<decode.R8 | 1<<decode.R9)
 	scratch  = argSet | decode.RegSet(1<<decode.RAX|1<<decode.R10|1<<decode.R11)
+	allRegs  = decode.RegSet(0xffff)
 	savedSet = decode.RegSet(1<<decode.RBX | 1<<decode.RBP | 1<<decode.RSP | 1<<decode.R12 | 1<<decode.R13 | 1<<decode.R14 | 1<<decode.R15)
 )
 
@@ -145,6 +146,9 @@ func (a *Analysis) flowBack(in []decode.RegSet, calls bool) {
 // what may be an argument; so does a jump that leaves the function.
 func (a *Analysis) uses(i *decode.Inst, leaves, calls bool) (reads, writes decode.RegSet) {
 	reads = i.Reads
+	if a.Go && (i.Op == decode.OpCall || i.Op == decode.OpRet || leaves) {
+		return allRegs, 0
+	}
 	args := decode.RegSet(0)
 	if calls {
 		args = argSet | 1<<decode.RAX | 1<<decode.R10

@@ -213,7 +213,7 @@ func (a *Analysis) Passed(s *State, off int32) Val {
 	}
 	for i := range s.Slots {
 		x := &s.Slots[i]
-		if !a.passed(x) {
+		if !a.passed(x) && !(a.Go && x.Fresh) {
 			continue
 		}
 		if x.Off == off {
@@ -223,7 +223,7 @@ func (a *Analysis) Passed(s *State, off int32) Val {
 			return 0
 		}
 	}
-	if s.Dirty {
+	if s.Dirty || a.Go {
 		return 0
 	}
 	return a.T.Const(0)

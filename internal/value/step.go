@@ -240,6 +240,19 @@ func (a *Analysis) effect(s *State, i *decode.Inst, idx int32) {
 		return
 	case decode.OpRet:
 		a.lose(s.Reg[decode.RDX])
+		if a.Go {
+			for r := range s.Reg {
+				if decode.Reg(r) != decode.RAX {
+					a.lose(s.Reg[r])
+				}
+			}
+			for i := range s.Slots {
+				a.lose(s.Slots[i].Val)
+			}
+		}
+		return
+	}
+	if a.Go && a.copied(s, i, idx) {
 		return
 	}
 	// Anything else: known by its register effects, and by whether it writes memory.
@@ -454,6 +467,10 @@ func (a *Analysis) pop(s *State) Val {
 
 // call is the effect of a call that returns.
 func (a *Analysis) call(s *State, idx int32) {
+	if a.Go {
+		a.callGo(s, idx)
+		return
+	}
 	quiet := a.signal(s, &a.f.Insts[idx])
 	if !quiet {
 		a.leakAll(s, scratch, true)
@@ -493,6 +510,52 @@ func (a *Analysis) call(s *State, idx int32) {
 		s.Slots[k].Fresh = false
 	}
 	s.Dirty = false
+}
+
+// callGo is the effect of a call in Go code. What it is given is not told apart from what the function keeps for itself: all
+// of it is lost, but for the registers that are arguments of C too, in which whoever replays sees it. The callee may write
+// its arguments' and results' places, at the bottom of the frame.
+func (a *Analysis) callGo(s *State, idx int32) {
+	var dead decode.RegSet
+	end := int64(8)
+	if i := &a.f.Insts[idx]; i.Flags&decode.Indirect == 0 && a.GoCallee != nil {
+		var args int64
+		dead, args = a.GoCallee(uint64(i.Imm))
+		if sp, ok := a.above(s.Reg[decode.RSP]); ok && args >= 0 {
+			end = min(end, sp+args)
+		}
+	}
+	for r := decode.RAX; r <= decode.R15; r++ {
+		if r == decode.RSP {
+			continue
+		}
+		if e, ok := a.T.One(s.Reg[r]); ok && r == decode.RBP && e.Kind == Stack {
+			continue // the frame pointer, which callees keep
+		}
+		a.escape(s, s.Reg[r])
+		if !argSet.Has(r) && !dead.Has(r) {
+			a.lose(s.Reg[r])
+		}
+		s.Reg[r] = 0
+	}
+	s.Junk = 0
+	s.Reg[decode.RAX] = a.T.Intern(Expr{Kind: Result, A: idx})
+	n := 0
+	for _, x := range s.Slots {
+		a.lose(x.Val)
+		a.escape(s, x.Val)
+		if int64(x.Off) >= end {
+			x.Fresh = false
+			s.Slots[n] = x
+			n++
+		}
+	}
+	s.Slots = s.Slots[:n]
+	if s.Escaped {
+		a.forget(s)
+	}
+	a.trim(s, s.Reg[decode.RSP])
+	s.Dirty = true
 }
 
 // signal is the effect on the frame of a call of a function of SignalFunc; false if it is none, or not given known places.
