@@ -3,7 +3,7 @@
 # driver in oracle/servers, or a configuration of loading/serve.sh.
 #
 # Each is profiled under its load, and driven again from behind its filters, where a denied call kills. Profiles are kept in
-# OUT (default: out/loading). The table goes to standard output, all else to standard error. RUN=0: the table alone.
+# OUT (default: out/loading) for as long as syspart is the same. The table goes to standard output, all else to standard error. RUN=0: the table alone.
 # Status 0: every step of every load passed. Needs root.
 set -u
 here=$(dirname "$0")
@@ -12,7 +12,9 @@ OUT=$(realpath -m "${OUT:-$here/../out/loading}")
 cd "$here" || exit 1
 [ -x "$SYSPART" ] || { echo "loading: $SYSPART is missing; make build" >&2; exit 1; }
 (cd .. && go build -o bin/loading ./eval/loading) || exit 1
-mkdir -p "$OUT"
+mkdir -p "$OUT" || exit 1
+made=$(sha256sum <"$SYSPART")
+[ "$(cat "$OUT/made" 2>/dev/null)" = "$made" ] || { rm -f "$OUT"/*.json && echo "$made" >"$OUT/made"; }
 [ $# -gt 0 ] || set -- httpd-min apache2 apache2-prefork lighttpd-plain lighttpd nginx-plain nginx nginx-image named-plain named named-plugin \
 	memcached memcached-sasl redis-plain redis redis-module
 

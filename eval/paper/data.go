@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"syspart/internal/syscalls"
 )
 
 // data is what the paper and its artifacts publish.
@@ -16,18 +18,32 @@ type data struct {
 	rop       []need              // return-oriented ones
 	groups    map[string][]string // interchangeable calls, by each of them
 	sensitive []string
-	table2    map[string][]string
-	columns   []string
+	loops     figures // table 1
+	counts    figures // table 2
+	// Table 5: percentages of payloads, without equivalents and with.
+	stops [2]figures
 }
 
-// need is what an attack calls.
+// need is what an attack calls. Calls that x86-64 does not have are not among them: see plain.
 type need struct {
-	id    string
-	calls []string
+	id      string
+	calls   []string
+	unknown []string // names of other calls, and numbers that the data do not resolve
+}
+
+// figures is a published table: by application and column.
+type figures map[string]map[string]string
+
+// cell returns a figure, "-" if it is not published.
+func (f figures) cell(application, column string) string {
+	if s := f[application][column]; s != "" {
+		return s
+	}
+	return "-"
 }
 
 func readData(dir string) (*data, error) {
-	d := &data{dir: dir, groups: map[string][]string{}, table2: map[string][]string{}}
+	d := &data{dir: dir, groups: map[string][]string{}}
 	var err error
 	lines := func(file string) []string {
 		text, e := os.ReadFile(filepath.Join(dir, file))
@@ -41,9 +57,29 @@ func readData(dir string) (*data, error) {
 			id, calls, _ := strings.Cut(l, "\t")
 			n := need{id: id}
 			for _, c := range strings.Split(calls, ",") {
-				n.calls = append(n.calls, plain(c))
+				if c = plain(c); known(c) {
+					n.calls = append(n.calls, c)
+				} else {
+					n.unknown = append(n.unknown, c)
+				}
 			}
 			out = append(out, n)
+		}
+		return out
+	}
+	published := func(file string) figures {
+		out := figures{}
+		var head []string
+		for i, l := range lines(file) {
+			f := strings.Split(l, "\t")
+			if i == 0 {
+				head = f
+				continue
+			}
+			out[f[0]] = map[string]string{}
+			for k := range min(len(f), len(head)) {
+				out[f[0]][head[k]] = f[k]
+			}
 		}
 		return out
 	}
@@ -59,15 +95,16 @@ func readData(dir string) (*data, error) {
 		}
 	}
 	d.sensitive = lines("sensitive_syscalls.txt")
-	for i, l := range lines("table2.tsv") {
-		f := strings.Split(l, "\t")
-		if i == 0 {
-			d.columns = f
-		} else {
-			d.table2[f[0]] = f
-		}
-	}
+	d.loops, d.counts = published("table1_main_loops.tsv"), published("table2.tsv")
+	d.stops = [2]figures{published("table5_without_equivalents.tsv"), published("table5_with_equivalents.tsv")}
 	return d, err
+}
+
+// known reports whether x86-64 has a call of this name. The payloads' lists also have calls of other architectures
+// (socketcall, waitpid), functions of libraries (signal, pwrite), and slips of the pen (sup2).
+func known(name string) bool {
+	_, ok := syscalls.Number(name)
+	return ok
 }
 
 // plain gives a call of the payloads, which are for several architectures, its name on x86-64.
@@ -83,10 +120,8 @@ func plain(name string) string {
 		return "select"
 	case "_llseek":
 		return "lseek"
-	case "stat64", "fstat64", "lstat64", "fcntl64", "ftruncate64", "truncate64", "getdents64", "sendfile64":
-		if name != "getdents64" {
-			return strings.TrimSuffix(name, "64")
-		}
+	case "stat64", "fstat64", "lstat64", "fcntl64", "ftruncate64", "truncate64", "sendfile64":
+		return strings.TrimSuffix(name, "64")
 	}
 	return name
 }
@@ -122,12 +157,10 @@ func (d *data) peers(name string) []system {
 	return out
 }
 
-// stopped reports whether a payload cannot run: a call that it needs is closed, with equivalents in every form.
+// stopped reports whether a payload cannot run: a call that it needs is closed, with equivalents in every form. Names that
+// are none of a call stop nothing, for nobody: as in the paper, whose figures for lists of which all is published come out.
 func (d *data) stopped(n *need, allow map[string]bool, equivalents bool) bool {
 	for _, c := range n.calls {
-		if strings.HasPrefix(c, "syscall_") { // a number that the data does not resolve: it may be open
-			continue
-		}
 		open := allow[c]
 		if equivalents {
 			for _, e := range d.groups[c] {

@@ -112,6 +112,9 @@ func Insts(code []byte, at uint64, entry []byte, s unwind.Simple) ([]byte, error
 
 // step is what an instruction does to the stack.
 func (st *state) step(in *decode.Inst, s unwind.Simple) error {
+	if s.FromRBP && in.Writes.Has(decode.RBP) && in.Op != decode.OpCall {
+		return fmt.Errorf("%#x: %w: the frame pointer is changed", in.Addr, ErrCode)
+	}
 	switch {
 	case in.Op == decode.OpPush:
 		st.depth += 8
