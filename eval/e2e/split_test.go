@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -153,7 +155,7 @@ func TestHardenBacktrace(t *testing.T) {
 	}
 	rel := int32(uint32(jump[1]) | uint32(jump[2])<<8 | uint32(jump[3])<<16 | uint32(jump[4])<<24)
 	stub := at + 5 + uint64(int64(rel))
-	args := []string{"-nx", "-batch", "-iex", "set debuginfod enabled off", "-ex", fmt.Sprintf("break *%#x", stub), "-ex", "run"}
+	args := []string{"-nx", "-batch", "-iex", "set debuginfod enabled off", "-ex", fmt.Sprintf("break *%#x", stub), "-ex", "run", "-ex", "info inferiors"}
 	// Then into the function that checks the modules.
 	args = append(args, "-ex", "bt", "-ex", "stepi 4", "-ex", "bt", "-ex", "kill", filepath.Join(out, filepath.Base(bin)))
 	cmd := exec.Command(gdb, args...)
@@ -166,6 +168,12 @@ func TestHardenBacktrace(t *testing.T) {
 	}
 	_ = cmd.Wait()
 	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+	// gdb gives the program a process group of its own, in which its child is left.
+	if m := regexp.MustCompile(`\* 1 +process (\d+)`).FindStringSubmatch(text.String()); m != nil {
+		if pid, err := strconv.Atoi(m[1]); err == nil && pid > 1 {
+			_ = syscall.Kill(-pid, syscall.SIGKILL)
+		}
+	}
 	switch said := text.String(); {
 	case !strings.Contains(said, "Breakpoint 1, "):
 		testbin.Skip(t, "gdb cannot run programs here: %s", said)
