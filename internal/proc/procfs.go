@@ -242,6 +242,8 @@ type Auxv map[uint64]uint64
 
 // Types of the auxiliary vector that we use (include/uapi/linux/auxvec.h).
 const (
+	AuxPhdr      = 3 // address of the program's headers
+	AuxPhnum     = 5 // how many there are
 	AuxEntry     = 9
 	AuxSysinfo   = 33 // address of the vDSO
 	AuxExecFn    = 31 // address of the name given to execve
