@@ -28,9 +28,16 @@ type Plan struct {
 	BuildID string
 	Modules []PlanModule
 	Kinds   []Kind
+	// Pins are all functions of the program that unload modules. None if no kind needs them, or one of them has no room; then
+	// NoPin says why.
+	Pins    []Pin
+	NoPin   string
 	Action  filter.Action // what happens to a call that is not allowed
 	Failure stub.Failure  // what a thread's stub does when the kernel refuses its filter
 }
+
+// Contains reports whether an address lies in the function.
+func (p *Pin) Contains(va uint64) bool { return contains(p.Code, va) }
 
 // PlanModule is a file that the plan's filters were computed from. All files that a process maps executable must be here,
 // with the contents stated.
@@ -63,8 +70,15 @@ type Kind struct {
 	Rows []unwind.Simple
 	// Instances is how many threads of the kind a run has shown.
 	Instances int
-	// Stays: nothing unloads the loop's module while the program runs.
+	// Stays: nothing unloads the loop's module while the program runs. Others are unloaded unless the plan's pins hold them.
 	Stays bool
+}
+
+// Pin is the entry of dlclose. A stub there answers 0 for modules that carry points, which then stay: POSIX does not ask of
+// dlclose that it unload anything, and modules of a static build stay as well.
+type Pin struct {
+	Point stub.Point
+	Code  []image.Range // of the function: a thread in it may be about to unload a module
 }
 
 // Frame is one return address.

@@ -170,7 +170,7 @@ func (j *journal) seizeTree(c *proc.Conn, root, options int, all bool) error {
 // alive reports whether a process exists and is no zombie.
 func alive(pid int) bool {
 	st, err := proc.ReadStat(pid)
-	return err == nil && st.State != 'Z' && st.State != 'X'
+	return err == nil && !st.Ended()
 }
 
 // signalTo sends a signal; a process that is gone needs none.

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"encoding/hex"
+	"slices"
 
 	"syspart/internal/enforce"
 	"syspart/internal/filter"
@@ -52,6 +53,11 @@ func Plan(ctx context.Context, p *profile.Profile, action filter.Action, opt Opt
 		plan.Kinds = append(plan.Kinds, ek)
 	}
 	apart(plan.Kinds)
+	if slices.ContainsFunc(plan.Kinds, func(k enforce.Kind) bool { return !k.Stays && len(k.Points) > 0 }) {
+		if plan.Pins, err = pins(prog); err != nil {
+			plan.NoPin = err.Error()
+		}
+	}
 	if err := plan.Compile(); err != nil {
 		return nil, err
 	}

@@ -178,6 +178,8 @@ type Stat struct {
 	Comm  string
 	State byte
 	PPID  int
+	// Threads is how many threads the process has, a first one that has ended before others included; 0 for a moment when it is waited for.
+	Threads int
 	// Start is when the process started, in clock ticks since boot; with the id it identifies a process.
 	Start uint64
 }
@@ -206,12 +208,17 @@ func ParseStat(b []byte) (*Stat, error) {
 		return nil, fmt.Errorf("%d fields: %w", len(f), ErrFormat)
 	}
 	ppid, err1 := strconv.Atoi(f[1])
-	start, err2 := strconv.ParseUint(f[19], 10, 64)
-	if err1 != nil || err2 != nil {
-		return nil, fmt.Errorf("parent %q, start %q: %w", f[1], f[19], ErrFormat)
+	threads, err2 := strconv.Atoi(f[17])
+	start, err3 := strconv.ParseUint(f[19], 10, 64)
+	if err1 != nil || err2 != nil || err3 != nil {
+		return nil, fmt.Errorf("parent %q, threads %q, start %q: %w", f[1], f[17], f[19], ErrFormat)
 	}
-	return &Stat{Comm: string(b[i+1 : j]), State: f[0][0], PPID: ppid, Start: start}, nil
+	return &Stat{Comm: string(b[i+1 : j]), State: f[0][0], PPID: ppid, Threads: threads, Start: start}, nil
 }
+
+// Ended reports whether a process has ended, waited for or not. A first thread that has ended does not say so: others may
+// go on, and while one of them executes a program the first one is a zombie until that takes its place.
+func (s *Stat) Ended() bool { return (s.State == 'Z' || s.State == 'X') && s.Threads == 1 }
 
 // Comm returns a thread's name.
 func Comm(tid int) (string, error) {
@@ -235,6 +242,8 @@ type Auxv map[uint64]uint64
 
 // Types of the auxiliary vector that we use (include/uapi/linux/auxvec.h).
 const (
+	AuxPhdr      = 3 // address of the program's headers
+	AuxPhnum     = 5 // how many there are
 	AuxEntry     = 9
 	AuxSysinfo   = 33 // address of the vDSO
 	AuxExecFn    = 31 // address of the name given to execve

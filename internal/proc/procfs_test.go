@@ -44,10 +44,11 @@ ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsysca
 func TestParseStat(t *testing.T) {
 	line := "42 (a) (b) S 7 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 98765 1000 200"
 	got, err := ParseStat([]byte(line))
-	if want := (&Stat{Comm: "a) (b", State: 'S', PPID: 7, Start: 98765}); err != nil || *got != *want {
+	if want := (&Stat{Comm: "a) (b", State: 'S', PPID: 7, Threads: 1, Start: 98765}); err != nil || *got != *want {
 		t.Errorf("%+v, %v, want %+v", got, err, want)
 	}
-	for _, bad := range []string{"", "1 (a", "1 (a) S 1", strings.Replace(line, "98765", "x", 1), strings.Replace(line, " 7 ", " y ", 1)} {
+	for _, bad := range []string{"", "1 (a", "1 (a) S 1", strings.Replace(line, "98765", "x", 1), strings.Replace(line, " 7 ", " y ", 1),
+		strings.Replace(line, "20 0 1 0", "20 0 z 0", 1)} {
 		if st, err := ParseStat([]byte(bad)); !errors.Is(err, ErrFormat) {
 			t.Errorf("%q: %+v, %v", bad, st, err)
 		}

@@ -175,7 +175,7 @@ func (s *session) run() error {
 	stack := s.p.stacks.Stopped(regs)
 	kind, at := s.a.plan.Match(stack.Frames)
 	if kind == nil {
-		s.th.Status, s.th.Kind = Outside, ""
+		s.th.Status, s.th.Kind, s.th.Stack = Outside, "", stack.Frames
 		return nil
 	}
 	s.th.Kind, s.th.Frame = kind.Name, at

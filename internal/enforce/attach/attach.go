@@ -5,10 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"syspart/internal/enforce"
+	"syspart/internal/observe"
 	"syspart/internal/proc"
 )
 
@@ -63,6 +66,8 @@ type Thread struct {
 	Status   Status
 	Err      error         // Failed: why; Outside: what kept it from being looked at, or nil
 	Stopped  time.Duration // how long it was held, over all attempts
+	// Stack is where the thread was last seen, innermost frame first, if that is in no loop of the plan.
+	Stack []observe.Frame
 }
 
 // Why returns the reason for the status in words.
@@ -70,10 +75,30 @@ func (t *Thread) Why() string {
 	switch {
 	case t.Err != nil:
 		return t.Err.Error()
+	case t.Status == Outside && len(t.Stack) > 0:
+		return "not inside a serving loop of the profile, but at " + places(t.Stack)
 	case t.Status == Outside:
 		return "not inside a serving loop of the profile"
 	}
 	return t.Status.String()
+}
+
+// maxPlaces is how many frames of a stack are told.
+const maxPlaces = 16
+
+// places writes a stack in one line: files without their directories, and addresses in them as a disassembler shows them.
+func places(frames []observe.Frame) string {
+	var b strings.Builder
+	for i := range frames[:min(len(frames), maxPlaces)] {
+		if i > 0 {
+			b.WriteString(" < ")
+		}
+		fmt.Fprintf(&b, "%s+%#x", filepath.Base(frames[i].Module), frames[i].PC)
+	}
+	if len(frames) > maxPlaces {
+		b.WriteString(" < ...")
+	}
+	return b.String()
 }
 
 // Result is what became of all threads, sorted by process and thread.
@@ -166,7 +191,11 @@ func processOf(id int) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	if st.State == 'Z' || st.State == 'X' {
+	first, err := proc.ReadStat(st.TGID)
+	if err != nil {
+		return 0, err
+	}
+	if first.Ended() {
 		return 0, fmt.Errorf("process %d: zombie: %w", id, proc.ErrGone)
 	}
 	return st.TGID, nil

@@ -3,10 +3,13 @@ package attach
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"syspart/internal/proc"
+	"syspart/profile"
 )
 
 // coverage is what stubs have taken over.
@@ -14,13 +17,20 @@ type coverage struct {
 	a       *agent
 	opts    *Options
 	planted map[int]bool            // processes with stubs
+	loose   map[int]loose           // of these, the ones in which they may be unloaded
 	seen    map[string]map[int]bool // threads that have got their filters, by kind
 	failed  error                   // no stubs can be had
 	said    bool
 }
 
+// loose is a process in which modules with stubs may be unloaded.
+type loose struct {
+	why  string
+	next time.Time // when to try again
+}
+
 func newCoverage(a *agent, opts *Options) *coverage {
-	return &coverage{a: a, opts: opts, planted: map[int]bool{}, seen: map[string]map[int]bool{}}
+	return &coverage{a: a, opts: opts, planted: map[int]bool{}, loose: map[int]loose{}, seen: map[string]map[int]bool{}}
 }
 
 // saw notes a thread that has its filter.
@@ -43,7 +53,11 @@ func (c *coverage) cover(list func() []int) bool {
 	}
 	for tries := 0; tries < maxTries; tries++ {
 		pids := list()
-		missing := slices.DeleteFunc(slices.Clone(pids), func(pid int) bool { return c.planted[pid] })
+		missing := slices.DeleteFunc(slices.Clone(pids), func(pid int) bool {
+			l, is := c.loose[pid]
+			return c.planted[pid] && (!is || time.Now().Before(l.next))
+		})
+		maps.DeleteFunc(c.loose, func(pid int, _ loose) bool { return !slices.Contains(pids, pid) })
 		if len(pids) == 0 {
 			return false
 		}
@@ -62,7 +76,7 @@ func (c *coverage) cover(list func() []int) bool {
 
 // put puts stubs into a process.
 func (c *coverage) put(pid int) bool {
-	err := c.a.plant(pid, func(th Thread) {
+	why, err := c.a.plant(pid, func(th Thread) {
 		c.saw(&th)
 		if c.opts.Report != nil {
 			c.opts.Report(th)
@@ -71,6 +85,10 @@ func (c *coverage) put(pid int) bool {
 	switch {
 	case err == nil:
 		c.planted[pid] = true
+		delete(c.loose, pid)
+		if why != "" {
+			c.loose[pid] = loose{why, time.Now().Add(maxBackoff)}
+		}
 		return true
 	case errors.Is(err, errAgain) || errors.Is(err, proc.ErrGone):
 	default:
@@ -86,10 +104,11 @@ func (c *coverage) lacking() []string {
 	for i := range c.a.plan.Kinds {
 		k := &c.a.plan.Kinds[i]
 		switch {
-		case !k.Stays:
-			out = append(out, fmt.Sprintf("%s: %s may be unloaded, and stubs with it", k.Name, k.Module))
-		case len(k.Points) == 0 && len(c.seen[k.Name]) < k.Instances:
+		case len(k.Points) == 0 && (k.Role != profile.RoleMain || len(c.seen[k.Name]) < k.Instances): // others are made anew
 			out = append(out, fmt.Sprintf("%s: %s", k.Name, k.NoPoint))
+		case !k.Stays && len(c.loose) > 0:
+			pid := slices.Min(slices.Collect(maps.Keys(c.loose)))
+			out = append(out, fmt.Sprintf("%s: %s may be unloaded from process %d, and stubs with it: %s", k.Name, k.Module, pid, c.loose[pid].why))
 		}
 	}
 	return out

@@ -43,6 +43,7 @@
 // without ending the wait; programs that rely on that have the same gap before each call. Threads whose
 // stack has less than 400 bytes below the red zone (Go's goroutines may) would have other memory overwritten: such
 // programs are not for this installer. Threads in 32-bit mode, with a shadow stack, or inside a restartable sequence are
-// left alone and reported. Threads and processes are found by looking again and again (Watch), so one that has just
+// left alone and reported. Of a process whose first thread has ended the kernel does not say what it runs: it is left alone.
+// Threads and processes are found by looking again and again (Watch), so one that has just
 // entered its loop serves for some milliseconds without its filter.
 package attach

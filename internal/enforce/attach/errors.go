@@ -1,8 +1,11 @@
 package attach
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -14,7 +17,7 @@ import (
 var (
 	// ErrProgram: no process of the tree runs the plan's program. *ProgramError.
 	ErrProgram = errors.New("process runs another program")
-	// ErrNeverInside: the server ended without one thread having been found inside its serving loop.
+	// ErrNeverInside: the server ended without one thread having been found inside its serving loop. *NeverInsideError.
 	ErrNeverInside = errors.New("no thread entered its serving loop")
 	// ErrThread: the thread is in a state in which it cannot be made to call.
 	ErrThread = errors.New("thread cannot be made to call")
@@ -41,6 +44,41 @@ func (e *ProgramError) Error() string {
 
 // Is makes a ProgramError match ErrProgram.
 func (e *ProgramError) Is(target error) bool { return target == ErrProgram }
+
+// NeverInsideError says where the threads of a server were that ended without one of them having been found in its loop.
+type NeverInsideError struct {
+	Program string
+	Kinds   []string // of the plan: where they ought to have been
+	Threads []Thread // some of them, with their stacks
+}
+
+func (e *NeverInsideError) Error() string {
+	text := fmt.Sprintf("%s: %v (%s)", e.Program, ErrNeverInside, strings.Join(e.Kinds, ", "))
+	for i := range e.Threads {
+		t := &e.Threads[i]
+		text += fmt.Sprintf(", thread %d (%s) was last seen at %s", t.TID, t.Comm, places(t.Stack))
+	}
+	return text
+}
+
+// Is makes a NeverInsideError match ErrNeverInside.
+func (e *NeverInsideError) Is(target error) bool { return target == ErrNeverInside }
+
+// neverInside makes the error of what a watcher has seen.
+func neverInside(w *watcher) error {
+	e := &NeverInsideError{Program: w.a.plan.Program, Threads: slices.Clone(w.outside)}
+	for i := range w.a.plan.Kinds {
+		e.Kinds = append(e.Kinds, w.a.plan.Kinds[i].Name)
+	}
+	for _, th := range w.threads {
+		if len(th.Stack) > 0 {
+			e.Threads = append(e.Threads, th.Thread)
+		}
+	}
+	slices.SortFunc(e.Threads, func(x, y Thread) int { return cmp.Or(cmp.Compare(x.PID, y.PID), cmp.Compare(x.TID, y.TID)) })
+	e.Threads = e.Threads[:min(len(e.Threads), maxOutside)]
+	return e
+}
 
 // KilledError says that an injected call ended the thread.
 type KilledError struct {

@@ -64,7 +64,10 @@ func (g *guard) done(ctx context.Context) bool {
 	} else {
 		g.w.known = descendants(g.w.known)
 	}
-	if st, err := proc.ReadStat(g.pid); err == nil && st.Start == g.start && st.State != 'Z' && st.State != 'X' {
+	if st, err := proc.ReadStat(g.pid); err == nil && st.Start == g.start && !st.Ended() {
+		if !slices.Contains(g.w.known, g.pid) { // whatever we saw of it a moment ago
+			g.w.known = append(g.w.known, g.pid)
+		}
 		return false
 	}
 	if g.ended.IsZero() {

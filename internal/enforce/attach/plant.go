@@ -41,10 +41,15 @@ type planted struct {
 	point *jump.Point
 	kinds []*enforce.Kind
 	bias  uint64
+	// handles are those that a pin answers for; none at the points of kinds.
+	handles []uint64
 }
 
+// pin reports whether this is a pin, not a kind's point.
+func (p *planted) pin() bool { return len(p.kinds) == 0 }
+
 // plantable returns the points whose modules are mapped in a process, with the kinds that enter their loops there.
-func (a *agent) plantable(maps []proc.Mapping, p *process) []planted {
+func (a *agent) plantable(p *process) []planted {
 	var out []planted
 	for i := range a.plan.Kinds {
 		k := &a.plan.Kinds[i]
@@ -56,7 +61,7 @@ func (a *agent) plantable(maps []proc.Mapping, p *process) []planted {
 				continue
 			}
 			if bias, ok := p.stacks.Bias(pt.Module); ok {
-				out = append(out, planted{pt, []*enforce.Kind{k}, bias})
+				out = append(out, planted{point: pt, kinds: []*enforce.Kind{k}, bias: bias})
 			}
 		}
 	}
@@ -64,26 +69,25 @@ func (a *agent) plantable(maps []proc.Mapping, p *process) []planted {
 }
 
 // plant puts the stubs into a process that runs the plan's program. All its threads are stopped for that, and those that are
-// in their loops get their filters as by install.
-func (a *agent) plant(pid int, report func(Thread)) error {
+// in their loops get their filters as by install. loose says why modules with stubs may be unloaded, if they may.
+func (a *agent) plant(pid int, report func(Thread)) (loose string, err error) {
 	p, err := a.process(pid)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if err := a.verifier.Verify(pid); err != nil {
-		return err
+		return "", err
 	}
 	maps, err := proc.ReadMaps(pid)
 	if err != nil {
-		return err
+		return "", err
 	}
-	points := a.plantable(maps, p)
 	code, ready, err := findCode(pid, maps, a.files)
 	if err != nil {
-		return err
+		return "", err
 	}
 	programs := findBlob(pid, maps, a.plan)
-	return a.tracer.Do(func(c *proc.Conn) error {
+	err = a.tracer.Do(func(c *proc.Conn) error {
 		if err := c.SeizeProcess(pid, seizeOptions); err != nil {
 			return err
 		}
@@ -109,21 +113,31 @@ func (a *agent) plant(pid int, report func(Thread)) error {
 		if now, err := proc.Tasks(pid); err != nil || !subset(now, c.Tracees(pid)) {
 			return errAgain // a thread was made meanwhile
 		}
+		// Nothing is loaded or unloaded any more.
+		if err := p.stacks.Refresh(); err != nil {
+			return err
+		}
 		by := held[0]
-		for _, tid := range held {
+		stacks := make([]observe.Stack, len(held))
+		for i, tid := range held {
 			regs, err := c.GetRegs(tid)
 			if err != nil {
 				return err
 			}
-			if !clear(points, p.stacks.Stopped(regs).Frames) {
-				return errAgain // it is where a jump goes
-			}
+			stacks[i] = p.stacks.Stopped(regs)
 			if st, err := proc.ReadStatus(tid); err == nil && st.Seccomp == unix.SECCOMP_MODE_DISABLED {
 				by = tid // can make any call
 			}
 		}
+		points, why := a.pinned(a.plantable(p), p, stacks)
+		loose = why
+		for i := range stacks {
+			if !clear(points, stacks[i].Frames) {
+				return errAgain // it is where a jump goes
+			}
+		}
 		s := session{a, c, p, &Thread{PID: pid, TID: by}, code, ready, programs}
-		if err := s.stubs(points); err != nil {
+		if err := s.stubs(points, &loose); err != nil {
 			return err
 		}
 		code, ready, programs = s.code, s.ready, s.programs
@@ -142,6 +156,7 @@ func (a *agent) plant(pid int, report func(Thread)) error {
 		}
 		return nil
 	})
+	return loose, err
 }
 
 func subset(a, b []int) bool {
@@ -160,14 +175,16 @@ func clear(points []planted, frames []observe.Frame) bool {
 	return true
 }
 
-// stubs writes stubs and jumps; all threads of the process are stopped.
-func (s *session) stubs(points []planted) error {
+// stubs writes stubs and jumps; all threads of the process are stopped. If pins are there from before that do not know a
+// module which has no jumps yet, loose says so.
+func (s *session) stubs(points []planted, loose *string) error {
 	pid, tid := s.th.PID, s.th.TID
 	existing, _, err := s.existing(&s.a.plan.Kinds[0])
 	if err != nil {
 		return err
 	}
 	var missing []planted
+	held, bare := false, false // pins from before; a module that may be unloaded has had none
 	for _, p := range points {
 		got := make([]byte, len(p.point.Old))
 		if err := s.c.ReadMem(pid, p.point.Addr+p.bias, got); err != nil {
@@ -176,9 +193,15 @@ func (s *session) stubs(points []planted) error {
 		switch {
 		case bytes.Equal(got, p.point.Old):
 			missing = append(missing, p)
+			bare = bare || slices.ContainsFunc(p.kinds, func(k *enforce.Kind) bool { return !k.Stays })
 		case got[0] != 0xe9:
 			return fmt.Errorf("process %d: %s is changed in memory at %#x; harden its files instead: %w", pid, p.point.Module, p.point.Addr, ErrThread)
+		case p.pin():
+			held = true
 		}
+	}
+	if held && bare {
+		*loose = "a module was loaded after others had been pinned"
 	}
 	if len(missing) == 0 {
 		return nil
@@ -250,6 +273,9 @@ func (s *session) module(points []planted, existing []filter.Program) error {
 
 // code1 is the stub of a point: of kinds that enter the same loop, those with more frames are tried first.
 func (s *session) code1(p *planted, at uint64) ([]byte, error) {
+	if p.pin() {
+		return p.point.Answer(p.bias, at, p.handles)
+	}
 	kinds := slices.Clone(p.kinds)
 	slices.SortStableFunc(kinds, func(a, b *enforce.Kind) int { return len(b.Stack) - len(a.Stack) })
 	var list []jump.Install

@@ -223,7 +223,7 @@ func (r *runner) finish() (int, error) {
 			return r.status, fmt.Errorf("thread %d of process %d: %w", th.TID, th.PID, th.Err)
 		}
 	}
-	return r.status, fmt.Errorf("%s: %w", r.w.a.plan.Program, ErrNeverInside)
+	return r.status, neverInside(r.w)
 }
 
 // backgroundGrace is how long processes that the command left behind have for executing the program.
@@ -241,14 +241,16 @@ func (r *runner) serving() bool {
 // adopt adds processes that have become our children to the tree, and reaps those that have ended.
 func (r *runner) adopt() {
 	for _, pid := range ourChildren() {
-		if pid == r.child || r.foreign[pid] {
+		if pid == r.child && r.exited || r.foreign[pid] {
 			continue
 		}
 		st, err := proc.ReadStat(pid)
 		switch {
 		case err != nil:
-		case st.State == 'Z':
-			_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil) // nobody else waits for it
+		case st.Ended():
+			if pid != r.child {
+				_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil) // nobody else waits for it
+			}
 		case !slices.Contains(r.w.known, pid):
 			r.w.known = append(r.w.known, pid)
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"syspart/internal/image"
 	"syspart/internal/proc"
 	"syspart/internal/testbin"
 )
@@ -238,5 +240,52 @@ func TestRunCancelled(t *testing.T) {
 	status, err := Run(ctx, []string{"sleep", "60"}, nil, p, Options{})
 	if status != 128+int(unix.SIGTERM) || !errors.Is(err, ErrNeverInside) {
 		t.Errorf("%d, %v", status, err)
+	}
+}
+
+// TestNeverInside: where no thread is in a loop of the plan, it is said where they all are.
+func TestNeverInside(t *testing.T) {
+	f := startThreads(t)
+	p := planFor(t, f.bin, f.pid)
+	var names []string
+	for i := range p.Kinds {
+		names = append(names, p.Kinds[i].Name)
+		p.Kinds[i].Loop = []image.Range{{Start: 1, End: 2}}
+	}
+	a, err := newAgent(p, &Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.close()
+	w := newWatcher(a, f.pid, &Options{})
+	tids, err := proc.Tasks(f.pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "every thread was looked at", func() bool {
+		w.round(t.Context())
+		for _, tid := range tids {
+			if w.threads[tid] == nil || len(w.threads[tid].Stack) == 0 {
+				return false
+			}
+		}
+		return true
+	})
+	// Also of those that have ended.
+	f.cmd.Process.Kill()
+	f.cmd.Wait()
+	w.round(t.Context())
+	w.round(t.Context())
+	err = neverInside(w)
+	if !errors.Is(err, ErrNeverInside) || !strings.Contains(err.Error(), strings.Join(names, ", ")) {
+		t.Errorf("%v", err)
+	}
+	for _, tid := range tids[:min(len(tids), maxOutside)] {
+		if want := fmt.Sprintf("thread %d (", tid); !strings.Contains(err.Error(), want) {
+			t.Errorf("no %q in: %v", want, err)
+		}
+	}
+	if !strings.Contains(err.Error(), filepath.Base(f.bin)+"+0x") {
+		t.Errorf("no place in the program: %v", err)
 	}
 }

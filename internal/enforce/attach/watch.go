@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -25,6 +26,9 @@ const (
 	// maxBackoff is the longest pause between two stops of a thread that can only be looked at by stopping it.
 	maxBackoff = time.Second
 )
+
+// maxOutside is how many threads are told of that never came into a loop.
+const maxOutside = 5
 
 // Watch installs the plan's filters in process pid and its descendants as Attach does, and goes on doing so for threads
 // and processes that are made or enter their loops later, until no process of the tree that runs the program is left or
@@ -71,6 +75,7 @@ type watcher struct {
 	known   []int // processes of the tree, as last seen
 	threads map[int]*watched
 	past    map[int]Thread // outcomes of threads that have ended, while they had one worth telling
+	outside []Thread       // some that ended without having been in a loop
 	pause   time.Duration
 	fatal   error
 	stubs   *coverage // nil: none are wanted
@@ -149,10 +154,16 @@ func (w *watcher) round(ctx context.Context) (alive int) {
 			w.thread(pid, tid)
 		}
 	}
-	for tid, th := range w.threads {
+	for _, tid := range slices.Sorted(maps.Keys(w.threads)) {
+		th := w.threads[tid]
 		if !th.seen {
 			if th.Status == Installed || th.Status == Already {
 				w.past[tid] = th.Thread
+			} else if len(th.Stack) > 0 {
+				w.outside = append(w.outside, th.Thread)
+				if len(w.outside) > 2*maxOutside { // the first ones and the last ones
+					w.outside = slices.Delete(w.outside, maxOutside, maxOutside+1)
+				}
 			}
 			delete(w.threads, tid)
 			delete(w.a.installed, tid)
@@ -233,6 +244,10 @@ func (w *watcher) worthStopping(th *watched) bool {
 	switch out {
 	case observe.Asleep:
 		kind, _ := w.a.plan.Match(stack.Frames)
+		if kind == nil && th.Kind == "" {
+			th.Stack = stack.Frames
+			th.Comm, _ = proc.Comm(th.TID)
+		}
 		if kind == nil || th.borrowed && kind.Name == th.Kind {
 			return false
 		}
@@ -259,7 +274,7 @@ func (w *watcher) result() *Result {
 func descendants(pids []int) []int {
 	var tree []int
 	for _, pid := range pids {
-		if st, err := proc.ReadStat(pid); err == nil && st.State != 'Z' && st.State != 'X' && !slices.Contains(tree, pid) {
+		if st, err := proc.ReadStat(pid); err == nil && !st.Ended() && !slices.Contains(tree, pid) {
 			tree = append(tree, pid)
 		}
 	}
@@ -297,7 +312,7 @@ func children(pid, tid int) []int {
 	}
 	live := kids[:0]
 	for _, kid := range kids {
-		if st, err := proc.ReadStat(kid); err == nil && st.State != 'Z' && st.State != 'X' {
+		if st, err := proc.ReadStat(kid); err == nil && !st.Ended() {
 			live = append(live, kid)
 		}
 	}
