@@ -3,6 +3,8 @@
 //	sweep recall   no call that "PROGRAM --version" and "PROGRAM --help" make, as strace sees them, is missing from
 //	               "syspart analyze -o names --from entry PROGRAM"
 //	sweep crash    "syspart analyze -o names --from main PROGRAM" ends with an answer or one clear error, for each program
+//	sweep anybin   "syspart analyze -o names --from entry FILE" ends with an answer or one clear error, for each ELF file
+//	               below the directories, libraries too; prints a section of docs/anybinary.md
 //	sweep rewrite  each program with a stub at its entry that does nothing answers "--version" as before, also after strip;
 //	               readelf has no complaints that it did not have before, and ldd says the same
 //
@@ -30,7 +32,7 @@ import (
 	"time"
 )
 
-// options are those of both verbs.
+// options are those of all verbs.
 type options struct {
 	syspart string        // the program under test
 	dirs    []string      // where programs are looked for
@@ -63,6 +65,8 @@ func main() {
 	switch verb {
 	case "recall":
 		run = recall
+	case "anybin":
+		run = anybin
 	case "crash":
 		run = crash
 	case "rewrite":
@@ -80,7 +84,7 @@ func main() {
 }
 
 func usage() {
-	fmt.Fprintln(os.Stderr, "usage: sweep recall|crash|rewrite [flags]; -h after the verb lists them")
+	fmt.Fprintln(os.Stderr, "usage: sweep anybin|recall|crash|rewrite [flags]; -h after the verb lists them")
 	os.Exit(2)
 }
 

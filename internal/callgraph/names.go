@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"syspart/internal/image"
 	"syspart/internal/link"
 	"syspart/internal/summary"
 	"syspart/internal/value"
@@ -238,8 +239,12 @@ func (w *solver) names(mi int, m *link.Module, f int32, c *summary.Call) ([]int,
 	known := c.Args[1] != 0
 	m.Each(c.Args[1], func(x int32, e value.Expr) {
 		switch e.Kind {
-		case value.Const:
-			known = known && e.Off == 0
+		case value.Const: // in a file with a fixed address also the address of a name
+			s, ok := w.g.mods[mi].strs[uint64(e.Off)]
+			if ok && m.Kind == image.KindExec {
+				out = append(out, s)
+			}
+			known = known && (ok || e.Off == 0)
 			return
 		case value.Param, value.Result: // some may come from modules whose strings are not listed
 			known = false

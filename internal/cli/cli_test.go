@@ -49,6 +49,7 @@ func TestOutcome(t *testing.T) {
 		{notExecutable(&fs.PathError{Op: "fork/exec", Path: "/x", Err: syscall.ENOEXEC}), 126, "/x: exec format error"},
 		{notExecutable(missing), 127, "/x: no such file or directory"},
 		{notExecutable(errors.New("no memory")), 125, "no memory"},
+		{fmt.Errorf("d: %w", image.ErrPacked), 1, "d: packed by UPX; unpack it first: upx -d FILE"},
 		{fmt.Errorf("d: %w", image.ErrArch), 1, "d: unsupported architecture; syspart analyses 64-bit x86-64 programs"},
 		{&link.MissingError{Library: "libx.so.1", NeededBy: "/d"}, 1,
 			"libx.so.1, needed by /d: library not found; install the library's package, or name the image that holds it with --root"},

@@ -116,6 +116,7 @@ var remedies = []struct {
 	{image.ErrScript, "name the program that the script starts"},
 	{image.ErrArch, "syspart analyses 64-bit x86-64 programs"},
 	{image.ErrNotELF, "name the server's program file"},
+	{image.ErrPacked, "unpack it first: upx -d FILE"},
 	{image.ErrTruncated, "the file is damaged: install it again"},
 	{image.ErrFormat, "the file is damaged: install it again"},
 	{profile.ErrSchema, "make the profile again with this version"},

@@ -15,6 +15,7 @@ var (
 	ErrArch      = errors.New("unsupported architecture")          // ELF, but not for x86-64 in 64-bit mode (so x32 and i386 too)
 	ErrTruncated = errors.New("truncated ELF file")                // a header or table points behind the end of the file
 	ErrFormat    = errors.New("malformed ELF file")                // anything else that contradicts the format, or no program or library
+	ErrPacked    = errors.New("packed by UPX")                     // the program is not in the file as it runs
 	ErrTooLarge  = errors.New("file is larger than syspart reads") // above MaxSize
 )
 

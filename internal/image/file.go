@@ -107,6 +107,14 @@ func parse(name string, data []byte) (*File, error) {
 	return f, nil
 }
 
+// packed reports whether UPX has made the file: behind the program headers lie a checksum and its magic number (l_info in
+// UPX's src/stub/src/include/linux.h), and there are no sections.
+func (f *File) packed() bool {
+	phoff, size, count := le.Uint64(f.data[32:]), uint64(le.Uint16(f.data[54:])), uint64(le.Uint16(f.data[56:]))
+	at := phoff + size*count + 4
+	return at+4 <= uint64(len(f.data)) && string(f.data[at:at+4]) == "UPX!" && le.Uint16(f.data[60:]) == 0
+}
+
 func (f *File) parse() error {
 	// The file may have changed since its first bytes were checked.
 	if err := checkIdent(f.data); err != nil {
@@ -115,6 +123,9 @@ func (f *File) parse() error {
 	dyn, err := f.parseProgramHeaders()
 	if err != nil {
 		return err
+	}
+	if f.packed() {
+		return ErrPacked
 	}
 	if err := f.parseSections(); err != nil {
 		return err

@@ -347,6 +347,31 @@ func TestTruncated(t *testing.T) {
 	}
 }
 
+// packedFile is the beginning of what UPX 4 makes: two segments, and its l_info behind their headers.
+func packedFile() []byte {
+	d := make([]byte, 4096)
+	copy(d, "\x7fELF\x02\x01\x01\x03")
+	le.PutUint16(d[16:], 2)  // ET_EXEC
+	le.PutUint16(d[18:], 62) // EM_X86_64
+	le.PutUint32(d[20:], 1)
+	le.PutUint64(d[24:], 0x400100)
+	le.PutUint64(d[32:], 64)
+	le.PutUint16(d[52:], 64)
+	le.PutUint16(d[54:], 56)
+	le.PutUint16(d[56:], 2)
+	for k, va := range []uint64{0x400000, 0x500000} {
+		p := d[64+56*k:]
+		le.PutUint32(p, 1) // PT_LOAD
+		le.PutUint32(p[4:], uint32(5+k))
+		le.PutUint64(p[16:], va)
+		le.PutUint64(p[32:], uint64(4096*(1-k)))
+		le.PutUint64(p[40:], 4096)
+		le.PutUint64(p[48:], 4096)
+	}
+	copy(d[64+2*56+4:], "UPX!")
+	return d
+}
+
 func TestRejected(t *testing.T) {
 	data := read(t, "/bin/true")
 	edit := func(off int, b ...byte) []byte {
@@ -373,6 +398,7 @@ func TestRejected(t *testing.T) {
 		"aarch64":          {edit(18, 183), ErrArch, "aarch64, 64-bit"},
 		"s390x":            {edit(5, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 0, 22), ErrArch, "s390, 64-bit, big-endian"},
 		"unknown machine":  {edit(18, 0xff, 0xff), ErrArch, "machine 65535"},
+		"packed by UPX":    {packedFile(), ErrPacked, "packed by UPX"},
 		"class":            {edit(4, 7), ErrFormat, "class 7"},
 		"version":          {edit(20, 9), ErrFormat, "version 1/9"},
 		"relocatable":      {edit(16, 1), ErrFormat, "relocatable object"},

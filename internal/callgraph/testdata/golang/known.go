@@ -1,0 +1,5 @@
+//go:build !any
+
+package main
+
+func more() {}
