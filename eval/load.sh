@@ -122,8 +122,11 @@ p.wait()
 print("%.3f" % (took * 1000))
 PY
 }
+# turns I: which of the two comes first in the Ith pair.
+turns() { (($1 % 2)) && echo hard old || echo old hard; }
 hardened() {
-	local name i plain closed port
+	local name i form port
+	local -A rate
 	for name in nginx redis; do
 		"$SYSPART" harden -p "$OUT/$name-plain.json" -o "$D/$name.d" >/dev/null || { echo "FAIL hardened $name"; bad=1; continue; }
 		local -n old=$name
@@ -132,20 +135,23 @@ hardened() {
 		[ "$name" = redis ] && port=$((P + 1))
 		: >"$D/ratios"
 		for ((i = 0; i < ${PAIRS:-5}; i++)); do
-			start "$name" && plain=$(requests "$name" 100000) || { bad=1; break; }
-			stop
-			FORM=hard start "$name" && sleep 1 && filtered && closed=$(requests "$name" 100000) || { echo "FAIL hardened $name"; bad=1; break; }
-			stop
-			awk -v a="$closed" -v b="$plain" 'BEGIN {printf "%.3f\n", a / b}' >>"$D/ratios"
+			for form in $(turns "$i"); do
+				FORM=$form start "$name" && sleep 1 && { [ "$form" = old ] || filtered; } && rate[$form]=$(requests "$name" 100000) || { echo "FAIL hardened $name"; bad=1; break 2; }
+				stop
+			done
+			awk -v a="${rate[hard]}" -v b="${rate[old]}" 'BEGIN {printf "%.3f\n", a / b}' >>"$D/ratios"
 		done
 		stop
 		echo "hardened $name: requests a second, $(ratios)"
 		: >"$D/ratios"
 		: >"$D/times"
 		for ((i = 0; i < ${STARTS:-20}; i++)); do
-			plain=$(began "$port" "${old[@]}") && closed=$(began "$port" "${hard[@]}") || { echo "FAIL hardened $name: start"; bad=1; break; }
-			awk -v a="$closed" -v b="$plain" 'BEGIN {printf "%.3f\n", a / b}' >>"$D/ratios"
-			echo "$plain $closed" >>"$D/times"
+			for form in $(turns "$i"); do
+				local -n argv=$form
+				rate[$form]=$(began "$port" "${argv[@]}") || { echo "FAIL hardened $name: start"; bad=1; break 2; }
+			done
+			awk -v a="${rate[hard]}" -v b="${rate[old]}" 'BEGIN {printf "%.3f\n", a / b}' >>"$D/ratios"
+			echo "${rate[old]}" >>"$D/times"
 		done
 		echo "hardened $name: start to first connection, $(ratios), $(sort -n "$D/times" | awk '{p[NR] = $1} END {printf "%s ms plain", p[int((NR + 1) / 2)]}')"
 	done
