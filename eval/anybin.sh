@@ -16,7 +16,7 @@ echo "### Other languages and linkers"
 echo
 work=$(mktemp -d) && trap 'rm -rf "$work"' EXIT
 mkdir "$work/bin" "$work/go"
-src=$here/anybin
+src=$(realpath "$here/../testdata/hello")
 missing=
 # build NAME TOOL COMMAND...: "OUT" in the command is the program's path.
 build() {
