@@ -44,6 +44,7 @@ var layers = map[string]int{
 	"internal/image":     1,
 	"internal/store":     1,
 	"internal/seclog":    1,
+	"internal/attacks":   1,
 	"profile":            1,
 	"internal/syscalls":  0,
 	"internal/testbin":   0,
