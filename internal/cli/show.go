@@ -18,8 +18,13 @@ func (a *app) show() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show [flags] PROFILE",
 		Short: "Show what a profile allows where, and what that closes",
-		Long: `show prints per thread kind where its main loop is, how many system calls are open before and after it, which
-dangerous ones that closes, what the server executes, what could not be resolved and what the result rests on.
+		Long: `show prints per thread kind where its main loop is, how many system calls are open before and after it, and for what; those that its
+start needed and that are closed when it serves; dangerous calls that stay open; which published exploits of the kernel and which
+payloads that puts an end to; then what the server executes, what could not be resolved, and what the result rests on.
+
+An exploit of the kernel is out of reach if every call that leads to it is closed. A payload is stopped if it needs a call that is
+closed, with all calls that do the same (open and openat). The lists are those by which SysPart (CCS 2023) was measured; an attack that
+is not among them is not counted.
 
 With -o names it prints the calls that the filters allow, one a line: the union over all thread kinds and the three
 sets own (the server's own code), exec (programs that it runs) and enforcer (installing later filters).

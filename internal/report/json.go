@@ -99,11 +99,13 @@ type kindJSON struct {
 	Dangerous  []string           `json:"dangerous"`
 	AllOpen    bool               `json:"allOpen"`
 	IOURing    bool               `json:"ioUring"`
+	Purposes   []purposeJSON      `json:"purposes"`
+	Attacks    *attacksJSON       `json:"attacks"`
 }
 
 // ProfileJSON writes what a profile allows for the chosen kinds ("" for all) and what that closes: per kind the union of
 // the serving sets ("allowed"), the calls of its init phase that are denied afterwards ("closed"), the dangerous ones that
-// stay open ("dangerous").
+// stay open ("dangerous"); open and closed ones by purpose, and the published attacks that end with it.
 func ProfileJSON(w io.Writer, p *profile.Profile, kind string) error {
 	kinds := []kindJSON{}
 	for i := range p.Threads {
@@ -116,7 +118,7 @@ func ProfileJSON(w io.Writer, p *profile.Profile, kind string) error {
 		tr.Edges, tr.Stack = list(tr.Edges), list(tr.Stack)
 		serving.Own, serving.Exec, serving.Enforcer = list(serving.Own), list(serving.Exec), list(serving.Enforcer)
 		kinds = append(kinds, kindJSON{t.Kind, t.Role, t.Samples, t.Instances, tr, list(t.Init), v.serving.Names(), serving,
-			v.init.Minus(v.serving).Names(), v.dangerous().Names(), v.allOpen(), v.ioUring()})
+			v.init.Minus(v.serving).Names(), v.dangerous().Names(), v.allOpen(), v.ioUring(), purposesOf(&v), attacksOf(v.serving)})
 	}
 	return writeJSON(w, struct {
 		SchemaVersion int                  `json:"schemaVersion"`
