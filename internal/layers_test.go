@@ -55,8 +55,9 @@ var testOnly = map[string]bool{"internal/testbin": true}
 
 // soleImporter names the one package that may import a module or package from outside.
 var soleImporter = map[string]string{
-	"golang.org/x/arch":      "internal/decode",
-	"github.com/spf13/cobra": "internal/cli",
+	"golang.org/x/arch":                  "internal/decode",
+	"github.com/spf13/cobra":             "internal/cli",
+	"github.com/ianlancetaylor/demangle": "internal/report",
 }
 
 // pkg is what we read of "go list -json".

@@ -62,7 +62,7 @@ func Loops(w io.Writer, loops []pipeline.Loop, style Style) error {
 		if waits == "" && l.Blocking {
 			waits = "yes"
 		}
-		rows = append(rows, []cell{number(l.Rank), text(clean(l.Module)), text(clean(l.Function)), text(clean(l.Header)), number(l.Depth), text(waits)})
+		rows = append(rows, []cell{number(l.Rank), text(clean(l.Module)), text(clean(demangled(l.Function))), text(clean(l.Header)), number(l.Depth), text(waits)})
 	}
 	p.table(0, rows)
 	return p.err

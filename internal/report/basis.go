@@ -51,7 +51,7 @@ func (p *printer) unresolved(list []profile.Unresolved) {
 				where += " " + clean(u.Offset)
 			}
 			if u.Function != "" {
-				where += fmt.Sprintf(" (%s)", clean(u.Function))
+				where += fmt.Sprintf(" (%s)", clean(demangled(u.Function)))
 			}
 			what := clean(u.What)
 			if m.gap || u.What == "syscall number" {

@@ -134,6 +134,7 @@ func ProfileJSON(w io.Writer, p *profile.Profile, kind string) error {
 type stepJSON struct {
 	Module   string `json:"module"`
 	Function string `json:"function"`
+	Source   string `json:"source,omitempty"` // the function's name in its source, if the file has a mangled one
 	Offset   string `json:"offset"`
 	Kind     string `json:"kind"`
 	Rule     string `json:"rule"`
@@ -147,20 +148,28 @@ type pathJSON struct {
 	Steps   []stepJSON `json:"steps"`
 }
 
-// ExplanationJSON writes an explanation as one document.
-func ExplanationJSON(w io.Writer, e *pipeline.Explanation) error {
-	open := make([]pathJSON, len(e.Open))
-	for i, p := range e.Open {
+func pathsJSON(paths []pipeline.Path) []pathJSON {
+	out := make([]pathJSON, len(paths))
+	for i, p := range paths {
 		steps := make([]stepJSON, len(p.Steps))
 		for j, s := range p.Steps {
-			steps[j] = stepJSON(s)
+			steps[j] = stepJSON{Module: s.Module, Function: s.Function, Offset: s.Offset, Kind: s.Kind, Rule: s.Rule}
+			if name := demangled(s.Function); name != s.Function {
+				steps[j].Source = name
+			}
 		}
-		open[i] = pathJSON{p.Kind, p.Phase, p.Syscall, p.Site, steps}
+		out[i] = pathJSON{p.Kind, p.Phase, p.Syscall, p.Site, steps}
 	}
+	return out
+}
+
+// ExplanationJSON writes an explanation as one document.
+func ExplanationJSON(w io.Writer, e *pipeline.Explanation) error {
 	return writeJSON(w, struct {
 		SchemaVersion int        `json:"schemaVersion"`
 		Syscall       string     `json:"syscall"`
 		Open          []pathJSON `json:"open"`
 		Closed        []string   `json:"closed"`
-	}{schemaVersion, e.Syscall, open, list(e.Closed)})
+		Before        []pathJSON `json:"before"`
+	}{schemaVersion, e.Syscall, pathsJSON(e.Open), list(e.Closed), pathsJSON(e.Before)})
 }

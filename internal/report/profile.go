@@ -122,7 +122,7 @@ func (p *printer) kind(t *profile.Thread, same string) {
 	p.title("%s (%s)", clean(t.Kind), t.Role)
 	at := clean(t.Transition.Module) + " " + clean(t.Transition.Offset)
 	if t.Transition.Function != "" {
-		at += " (" + clean(t.Transition.Function) + ")"
+		at += " (" + clean(demangled(t.Transition.Function)) + ")"
 	}
 	p.printf("  main loop   %s\n", at)
 	if t.Transition.Static {

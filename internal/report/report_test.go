@@ -183,10 +183,31 @@ func TestExplanation(t *testing.T) {
 		"execve at libc.so.6 0xd5f0",
 		"- ring: closed after the transition; never needed")
 	e := explanation()
-	e.Open[0].Phase = "init"
+	e.Open, e.Before = nil, e.Open
+	e.Before[0].Phase = "init"
+	e.Before = append(e.Before, e.Before[0])
+	out = render(t, func(b *bytes.Buffer) error { return Explanation(b, e, Style{}) })
+	contains(t, out, "cycle, before the transition, path 1 of 2", "cycle, before the transition, path 2 of 2")
 	contains(t, render(t, func(b *bytes.Buffer) error { return Explanation(b, e, Style{}) }), "execve: closed in every serving phase")
-	e.Open = nil
+	e.Before = nil
 	contains(t, render(t, func(b *bytes.Buffer) error { return Explanation(b, e, Style{}) }), "execve: not reachable in any phase")
+}
+
+// TestDemangled: names of C++ and Rust are those of the source; the JSON form has both.
+func TestDemangled(t *testing.T) {
+	for name, want := range map[string]string{
+		"main": "main", "fn_0x10": "fn_0x10", "_start": "_start", "_exit+0x8": "_exit+0x8", "_Z": "_Z", "": "",
+		"_ZN3srv4loop3runEi": "srv::loop::run", "_ZN3srv4loop3runEi+0x10": "srv::loop::run+0x10", "_Znwm@plt": "operator new@plt",
+		"_ZN4core3fmt5Write9write_fmt17h0123456789abcdefE": "core::fmt::Write::write_fmt", "_RNvC6_123foo3bar": "123foo::bar",
+	} {
+		if got := demangled(name); got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
+	e := explanation()
+	e.Open[0].Steps[1].Function = "_ZN3srv4loop3runEi"
+	contains(t, render(t, func(b *bytes.Buffer) error { return Explanation(b, e, Style{}) }), "1  0xd5e0  libc.so.6  srv::loop::run  plt: symbol execve@GLIBC_2.2.5")
+	contains(t, render(t, func(b *bytes.Buffer) error { return ExplanationJSON(b, e) }), `"function": "_ZN3srv4loop3runEi",`, `"source": "srv::loop::run",`, `"function": "fn_0x5a00",`)
 }
 
 func TestLoops(t *testing.T) {
