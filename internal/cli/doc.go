@@ -8,8 +8,8 @@
 //
 //	0        all is well
 //	1        error
-//	2        a gate failed (check: the profile does not fit the files)
-//	3        incomplete, under --strict
+//	2        a gate failed: check, diff --fail-on, verify, doctor
+//	3        incomplete, under --strict: analyze, profile, attach
 //	125      profile, run: syspart failed before it could start the server
 //	126      profile, run: the server's file cannot be executed
 //	127      profile, run: the server's file was not found
