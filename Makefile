@@ -4,16 +4,27 @@
 GO     ?= go
 PKGS   ?= ./...
 BIN    := bin/syspart
+PREFIX ?= /usr/local
 # Not from the cache: results depend on installed programs, on the kernel, and on packages that tests only list.
 TESTED := -count 1 -timeout 40m
 
-.PHONY: all build test vet demo bench generate generate-check deps recall crash precision surplus loading rewrite eval edges clean
+.PHONY: all build install test vet demo bench generate generate-check deps recall crash precision surplus loading rewrite eval edges clean
 
 all: build
 
 # A static program: no cgo, no paths of this machine in it.
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -o $(BIN) ./cmd/syspart
+
+# The program, its manual, and completion for shells, under DESTDIR and PREFIX.
+install: build
+	install -D -m 755 $(BIN) $(DESTDIR)$(PREFIX)/bin/syspart
+	install -d $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 644 docs/man/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
+	install -d $(addprefix $(DESTDIR)$(PREFIX)/share/,bash-completion/completions zsh/site-functions fish/vendor_completions.d)
+	$(BIN) completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/syspart
+	$(BIN) completion zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_syspart
+	$(BIN) completion fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/syspart.fish
 
 # All tests. Ends with the list of skipped ones; as root on Debian a skip is a failure.
 test: deps vet

@@ -27,6 +27,7 @@ firejail:firejail
 runc:runc
 crun:crun
 systemd-analyze:systemd
+groff:groff-base
 curl:curl
 python3:python3
 openssl:openssl

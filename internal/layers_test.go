@@ -44,6 +44,7 @@ var layers = map[string]int{
 	"internal/image":     1,
 	"internal/store":     1,
 	"internal/seclog":    1,
+	"internal/attacks":   1,
 	"profile":            1,
 	"internal/syscalls":  0,
 	"internal/testbin":   0,
@@ -54,8 +55,9 @@ var testOnly = map[string]bool{"internal/testbin": true}
 
 // soleImporter names the one package that may import a module or package from outside.
 var soleImporter = map[string]string{
-	"golang.org/x/arch":      "internal/decode",
-	"github.com/spf13/cobra": "internal/cli",
+	"golang.org/x/arch":                  "internal/decode",
+	"github.com/spf13/cobra":             "internal/cli",
+	"github.com/ianlancetaylor/demangle": "internal/report",
 }
 
 // pkg is what we read of "go list -json".

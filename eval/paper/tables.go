@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 
+	"syspart/internal/attacks"
 	"syspart/internal/callgraph"
 	"syspart/internal/pipeline"
 	"syspart/profile"
@@ -99,17 +100,17 @@ func each(w io.Writer, apps []app, value func(a *app, s *system) string) {
 }
 
 // cves is table 3.
-func cves(_ context.Context, w io.Writer, d *data, apps []app) error {
+func cves(_ context.Context, w io.Writer, _ *data, apps []app) error {
 	title(w, "Kernel CVEs closed (the paper's table 3)")
-	fmt.Fprintf(w, "Of %d; one is closed if all calls that its exploit needs are.\n\n", len(d.cves))
+	fmt.Fprintf(w, "Of %d; one is closed if all calls that its exploit needs are.\n\n", len(attacks.CVEs()))
 	each(w, apps, func(_ *app, s *system) string {
 		n := 0
-		for i := range d.cves {
-			if closes(&d.cves[i], s.allow) {
+		for _, c := range attacks.CVEs() {
+			if c.Shut(s.open) {
 				n++
 			}
 		}
-		return fmt.Sprintf("%d (%s%%)", n, percent(n, len(d.cves)))
+		return fmt.Sprintf("%d (%s%%)", n, percent(n, len(attacks.CVEs())))
 	})
 	return nil
 }
@@ -118,9 +119,9 @@ func cves(_ context.Context, w io.Writer, d *data, apps []app) error {
 func payloads(_ context.Context, w io.Writer, d *data, apps []app) error {
 	title(w, "Payloads stopped (the paper's tables 4 and 5)")
 	other, names := 0, map[string]bool{}
-	for i := range d.shellcode {
+	for _, p := range attacks.Shellcode() {
 		count := false
-		for _, u := range d.shellcode[i].unknown {
+		for _, u := range p.Unknown {
 			if !strings.HasPrefix(u, "syscall_") { // a number that the data do not resolve
 				count, names[u] = true, true
 			}
@@ -138,15 +139,15 @@ publishes.
 `, other, strings.Join(sorted(names), ", "))
 	for _, what := range []struct {
 		name string
-		list []need
+		list []attacks.Attack
 		own  *[2]figures
-	}{{"shellcode", d.shellcode, &d.stops}, {"return-oriented payloads", d.rop, nil}} {
+	}{{"shellcode", attacks.Shellcode(), &d.stops}, {"return-oriented payloads", attacks.ROP(), nil}} {
 		for k, with := range []string{"without", "with"} {
 			fmt.Fprintf(w, "\n%s (%d), %s equivalents, in percent:\n\n", strings.ToUpper(what.name[:1])+what.name[1:], len(what.list), with)
 			each(w, apps, func(a *app, s *system) string {
 				n := 0
 				for i := range what.list {
-					if d.stopped(&what.list[i], s.allow, k == 1) {
+					if what.list[i].Stopped(s.open, k == 1) {
 						n++
 					}
 				}

@@ -21,6 +21,30 @@ const maxDepth = 8
 
 // syscalls finds the numbers of all reached system-call sites.
 func (r *Reach) syscalls() {
+	r.eachCall(func(ev SysEvidence) {
+		if ev.Why != "" {
+			r.Unknown = append(r.Unknown, ev)
+			return
+		}
+		if _, ok := r.Sites[ev.Number]; !ok && ev.Number < syscalls.Limit {
+			r.Sites[ev.Number] = ev
+			r.Calls.Add(ev.Number)
+		}
+	})
+	if len(r.Unknown) > 0 {
+		all := syscalls.All()
+		for _, nr := range all.Numbers() {
+			if r.Calls.Add(nr) {
+				ev := r.Unknown[0]
+				ev.Number = nr
+				r.Sites[nr] = ev
+			}
+		}
+	}
+}
+
+// eachCall calls visit for each number of each reached system-call site, and once with Why set if there may be others.
+func (r *Reach) eachCall(visit func(SysEvidence)) {
 	seen := newBitset(r.G.P.Funcs())
 	for _, f := range r.order {
 		if !seen.set(f) {
@@ -32,7 +56,6 @@ func (r *Reach) syscalls() {
 			if !r.hasBlock(f, s.Block) || r.G.behindSys(sysRef{f, k}) {
 				continue
 			}
-			ev := SysEvidence{Func: f, Site: s.Site}
 			if s.Kind != summary.Syscall64 {
 				continue // another table: the filter denies it; see Graph.Foreign
 			}
@@ -41,24 +64,10 @@ func (r *Reach) syscalls() {
 				e.number(f, m, x, 0, nil)
 			})
 			for _, n := range e.numbers {
-				ev.Number, ev.Via = n.nr, n.via
-				if _, ok := r.Sites[n.nr]; !ok && n.nr >= 0 && n.nr < syscalls.Limit {
-					r.Sites[n.nr] = ev
-					r.Calls.Add(n.nr)
-				}
+				visit(SysEvidence{Func: f, Site: s.Site, Via: n.via, Number: n.nr})
 			}
 			if e.unknown != "" {
-				r.Unknown = append(r.Unknown, SysEvidence{Func: f, Site: s.Site, Via: e.unknownVia, Number: -1, Why: e.unknown})
-			}
-		}
-	}
-	if len(r.Unknown) > 0 {
-		all := syscalls.All()
-		for _, nr := range all.Numbers() {
-			if r.Calls.Add(nr) {
-				ev := r.Unknown[0]
-				ev.Number = nr
-				r.Sites[nr] = ev
+				visit(SysEvidence{Func: f, Site: s.Site, Via: e.unknownVia, Number: -1, Why: e.unknown})
 			}
 		}
 	}

@@ -32,7 +32,7 @@ var backend = struct {
 	dot       func(ctx context.Context, binary string, p *profile.Profile, opt pipeline.Options, w io.Writer) error
 	observe   func(ctx context.Context, w watch) (*observe.Observation, error)
 	profile   func(ctx context.Context, binary string, obs *observe.Observation, opt pipeline.Options) (*profile.Profile, error)
-	explain   func(ctx context.Context, p *profile.Profile, call string, opt pipeline.Options) (*pipeline.Explanation, error)
+	explain   func(ctx context.Context, p *profile.Profile, q pipeline.Question, opt pipeline.Options) (*pipeline.Explanation, error)
 	identify  profile.Open
 	renew     func(ctx context.Context, p *profile.Profile, opt pipeline.Options) (*profile.Profile, error)
 	plan      func(ctx context.Context, p *profile.Profile, action filter.Action, opt pipeline.Options) (*enforce.Plan, error)

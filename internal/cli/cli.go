@@ -16,6 +16,7 @@ type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	verbose        bool
+	color          format // auto, always or never
 	progress       *progress
 }
 
@@ -72,6 +73,8 @@ It needs no source and no recompilation.`,
 	cmd.SetErr(a.stderr)
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage(cmd, "%v", err) })
 	cmd.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "log what is done to stderr")
+	a.color = format{"auto", []string{"auto", "always", "never"}}
+	cmd.PersistentFlags().Var(&a.color, "color", "colour tables: auto is on a terminal, if NO_COLOR is not set")
 	cmd.CompletionOptions.HiddenDefaultCmd = true
 	cmd.AddCommand(a.analyze(), a.loops(), a.callgraph(), a.profile(), a.show(), a.explain(), a.export(), a.diff(), a.merge(), a.verify(), a.check(), a.launch(), a.harden(), a.revert(),
 		a.attach(), a.status(), a.doctor(), a.inject(), a.guard(), a.version())

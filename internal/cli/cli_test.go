@@ -15,10 +15,13 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"syspart/internal/enforce/attach"
 	"syspart/internal/image"
 	"syspart/internal/link"
 	"syspart/internal/proc"
+	"syspart/internal/report"
 	"syspart/profile"
 )
 
@@ -205,6 +208,51 @@ func TestDriveStopsWithItsContext(t *testing.T) {
 	cancel()
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Errorf("workload ended with %v", err)
+	}
+}
+
+// TestStyle: colour and width on a terminal and off it, with each value of --color.
+func TestStyle(t *testing.T) {
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer master.Close()
+	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tty, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tty.Close()
+	if err := unix.IoctlSetWinsize(int(tty.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: 77}); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		color, noColor, term string
+		on, off              bool // a terminal, no terminal
+	}{
+		{"auto", "", "xterm", true, false},
+		{"auto", "1", "xterm", false, false},
+		{"auto", "", "dumb", false, false},
+		{"always", "1", "dumb", true, true},
+		{"never", "", "xterm", false, false},
+	} {
+		t.Setenv("NO_COLOR", tt.noColor)
+		t.Setenv("TERM", tt.term)
+		a := &app{stdout: tty, color: format{value: tt.color}}
+		if got, want := a.style(), (report.Style{Color: tt.on, Width: 77}); got != want {
+			t.Errorf("%+v: on a terminal %+v, want %+v", tt, got, want)
+		}
+		a.stdout = &bytes.Buffer{}
+		if got, want := a.style(), (report.Style{Color: tt.off}); got != want {
+			t.Errorf("%+v: off a terminal %+v, want %+v", tt, got, want)
+		}
 	}
 }
 

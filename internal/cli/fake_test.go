@@ -56,8 +56,8 @@ func mainFake() {
 		_, err := io.WriteString(w, "digraph {}\n")
 		return err
 	}
-	backend.explain = func(_ context.Context, p *profile.Profile, call string, _ pipeline.Options) (*pipeline.Explanation, error) {
-		e := &pipeline.Explanation{Syscall: call}
+	backend.explain = func(_ context.Context, p *profile.Profile, q pipeline.Question, _ pipeline.Options) (*pipeline.Explanation, error) {
+		e := &pipeline.Explanation{Syscall: q.Syscall}
 		for i := range p.Threads {
 			e.Closed = append(e.Closed, p.Threads[i].Kind+": closed after the transition; never needed")
 		}

@@ -52,13 +52,14 @@ func (a *app) print(f func(w io.Writer) error) error {
 	return err
 }
 
-// style dresses text for stdout.
+// style dresses text for stdout: in colour as --color says, as wide as the terminal.
 func (a *app) style() report.Style {
+	s := report.Style{Color: a.color.value == "always"}
 	f, ok := a.stdout.(*os.File)
 	if !ok || !terminal(f) {
-		return report.Style{}
+		return s
 	}
-	s := report.Style{Color: os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"}
+	s.Color = s.Color || a.color.value == "auto" && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 	if size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ); err == nil && size.Col > 40 {
 		s.Width = int(size.Col)
 	}

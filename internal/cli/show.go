@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"syspart/internal/pipeline"
 	"syspart/internal/report"
 	"syspart/internal/syscalls"
 	"syspart/profile"
@@ -18,8 +19,13 @@ func (a *app) show() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show [flags] PROFILE",
 		Short: "Show what a profile allows where, and what that closes",
-		Long: `show prints per thread kind where its main loop is, how many system calls are open before and after it, which
-dangerous ones that closes, what the server executes, what could not be resolved and what the result rests on.
+		Long: `show prints per thread kind where its main loop is, how many system calls are open before and after it, and for what; those that its
+start needed and that are closed when it serves; dangerous calls that stay open; which published exploits of the kernel and which
+payloads that puts an end to; then what the server executes, what could not be resolved, and what the result rests on.
+
+An exploit of the kernel is out of reach if every call that leads to it is closed. A payload is stopped if it needs a call that is
+closed, with all calls that do the same (open and openat). The lists are those by which SysPart (CCS 2023) was measured; an attack that
+is not among them is not counted.
 
 With -o names it prints the calls that the filters allow, one a line: the union over all thread kinds and the three
 sets own (the server's own code), exec (programs that it runs) and enforcer (installing later filters).
@@ -81,21 +87,37 @@ func hasKind(p *profile.Profile, path, kind string) error {
 	return fmt.Errorf("%s: no thread kind %q; it has %s", path, kind, strings.Join(kinds, ", "))
 }
 
+// maxPaths bounds --all: more nobody reads.
+const maxPaths = 1000
+
 // explain builds the verb of that name.
 func (a *app) explain() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "explain [flags] PROFILE SYSCALL",
-		Short: "Say why a system call is allowed, or why not",
-		Long: `explain prints, for each thread kind that may make a system call, the shortest path from its transition point to the
-place where the call is made, with the reason for each step. For the others it says since when the call is closed.`,
+		Use:     "explain [flags] PROFILE SYSCALL",
+		Aliases: []string{"why-not"},
+		Short:   "Say why a system call is allowed, or why not",
+		Long: `explain prints, for each thread kind that may make a system call while it serves, the shortest path from its transition point to
+the place where the call is made, with the reason for each step. For the others it says that the call is closed, and prints the path
+by which their start came to it, if it did. why-not is the same verb.
+
+--all N prints up to N paths a thread kind, shortest first, that differ in the place that makes the call or in the function that calls
+it: closing a call takes all of them. --phase init prints the paths of the start for calls that stay open, too.`,
 		Example: `  syspart explain nginx.json execve
+  syspart explain --all 5 nginx.json mprotect
+  syspart why-not nginx.json setuid
   syspart explain --kind aeMain -o json redis.json mprotect`,
 		Args: exactly(2, "a PROFILE and a SYSCALL"),
 	}
 	s := a.analysisFlags(cmd)
 	form := formatFlag(cmd, "table", "json")
 	kind := kindFlag(cmd)
+	all := cmd.Flags().Int("all", 1, "as many as `N` distinct paths a thread kind")
+	ph := &format{"serving", []string{"serving", "init"}}
+	cmd.Flags().Var(ph, "phase", "init: of the start as well")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if *all < 1 || *all > maxPaths {
+			return usage(cmd, "--all: want a number from 1 to %d", maxPaths)
+		}
 		p, err := a.loadProfile(args[0])
 		if err != nil {
 			return err
@@ -106,7 +128,7 @@ place where the call is made, with the reason for each step. For the others it s
 		if _, ok := syscalls.Number(args[1]); !ok {
 			return fmt.Errorf("%s: no such system call; names are those of syscalls(2)", args[1])
 		}
-		e, err := backend.explain(cmd.Context(), only(p, *kind), args[1], *s)
+		e, err := backend.explain(cmd.Context(), only(p, *kind), pipeline.Question{Syscall: args[1], Paths: *all, Init: ph.value == "init"}, *s)
 		if err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"syspart/internal/callgraph"
@@ -19,7 +20,7 @@ type Step struct {
 	Rule                     string // in words: why there is that edge
 }
 
-// Path is the shortest path from a start to a system-call site.
+// Path is a path from a start to a system-call site.
 type Path struct {
 	Kind    string // thread kind
 	Phase   string // "init" or "serving"
@@ -31,15 +32,32 @@ type Path struct {
 // Explanation says why a call is open, or why it is not.
 type Explanation struct {
 	Syscall string
-	Open    []Path
-	Closed  []string // in words, one a thread kind
+	Open    []Path   // while serving, of each thread kind that may make the call
+	Before  []Path   // before the transition
+	Closed  []string // in words, one a thread kind that may not
 }
 
-// Explain finds, for each thread kind of a profile, why a call is open after the transition, or that it is closed.
-func Explain(ctx context.Context, p *profile.Profile, call string, opt Options) (*Explanation, error) {
-	nr, ok := syscalls.Number(call)
+// Question is what is asked of Explain.
+type Question struct {
+	Syscall string // a name
+	Paths   int    // as many distinct paths a thread kind and phase; 0 is one
+	Init    bool   // the phase before the transition, too, of kinds that may still make the call
+}
+
+// Explain finds, for each thread kind of a profile, why a call is open after the transition, or that it is closed, and then
+// what it was needed for before.
+func Explain(ctx context.Context, p *profile.Profile, q Question, opt Options) (*Explanation, error) {
+	nr, ok := syscalls.Number(q.Syscall)
 	if !ok {
-		return nil, fmt.Errorf("%s: not the name of a system call of x86-64", call)
+		return nil, fmt.Errorf("%s: not the name of a system call of x86-64", q.Syscall)
+	}
+	q.Paths = max(q.Paths, 1)
+	// Addresses mean nothing in other files. The kernel's own module and executed programs are no part of any path but their names.
+	files := *p
+	files.Executes = nil
+	files.Modules = slices.DeleteFunc(slices.Clone(p.Modules), func(m profile.Module) bool { return m.Found == profile.FoundVDSO })
+	if err := files.Verify(Identify); err != nil {
+		return nil, err
 	}
 	l := newLoader(&opt)
 	defer l.close()
@@ -48,8 +66,7 @@ func Explain(ctx context.Context, p *profile.Profile, call string, opt Options) 
 		return nil, err
 	}
 	f := phase.NewFinder(g)
-	x := &Explanation{Syscall: call}
-	entry := f.Entry()
+	x := &Explanation{Syscall: q.Syscall}
 	for i := range p.Threads {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -59,41 +76,58 @@ func Explain(ctx context.Context, p *profile.Profile, call string, opt Options) 
 		if err != nil {
 			return nil, err
 		}
-		r := g.WalkSignals(f.Serving(k))
-		lost := f.Unknown(k)
-		switch {
-		case r.Calls.Has(nr):
-			x.Open = append(x.Open, pathTo(g, r, nr, t.Kind, "serving"))
-			continue
-		case len(lost) > 0:
-			x.Open = append(x.Open, Path{Kind: t.Kind, Phase: "serving", Syscall: call,
-				Steps: []Step{{Module: lost[0].Module, Offset: hexa(lost[0].PC), Kind: "unknown code",
-					Rule: "every call is open: what runs when the main loop's callers go on here is not known"}}})
-			continue
-		case syscalls.Always().Has(nr):
-			x.Open = append(x.Open, Path{Kind: t.Kind, Phase: "serving", Syscall: call,
-				Steps: []Step{{Kind: "kernel", Rule: "always open: the kernel issues it, or a thread ends with it"}}})
-			continue
-		case set(t.Serving.Exec).Has(nr):
-			x.Open = append(x.Open, Path{Kind: t.Kind, Phase: "serving", Syscall: call,
-				Steps: []Step{{Kind: "exec", Rule: "needed by a program that the server executes"}}})
-			continue
-		case set(t.Serving.Enforcer).Has(nr):
-			x.Open = append(x.Open, Path{Kind: t.Kind, Phase: "serving", Syscall: call,
-				Steps: []Step{{Kind: "enforcer", Rule: "threads and children that are created later install their filters with it"}}})
+		open := whyOpen(g, f, k, p, t, nr, q.Paths)
+		x.Open = append(x.Open, open...)
+		if len(open) > 0 && !q.Init {
 			continue
 		}
 		why := t.Kind + ": closed: nothing that can run after the transition makes it"
 		if set(t.Init).Has(nr) {
-			init := g.WalkSignals(entry)
-			if ev, ok := init.Sites[nr]; ok {
-				m, _ := g.Func(ev.Func)
-				why += fmt.Sprintf("; before it, %s (%s+%#x) can", g.Name(ev.Func), modulePath(m), ev.Site)
+			for _, starts := range [][]callgraph.Start{f.Init(k, f.Entry()), f.Entry()} {
+				if before := pathsTo(g, g.WalkSignals(starts), nr, t.Kind, "init", q.Paths); len(before) > 0 {
+					x.Before = append(x.Before, before...)
+					why += fmt.Sprintf("; before it, %s can", before[0].Steps[len(before[0].Steps)-1].Function)
+					break
+				}
 			}
+		} else {
+			why += "; its start has no need of it either"
 		}
-		x.Closed = append(x.Closed, why)
+		if len(open) == 0 {
+			x.Closed = append(x.Closed, why)
+		}
 	}
 	return x, nil
+}
+
+// whyOpen returns the paths by which a kind comes to a call while it serves; none if the call is closed.
+func whyOpen(g *callgraph.Graph, f *phase.Finder, k *phase.Kind, p *profile.Profile, t *profile.Thread, nr, n int) []Path {
+	because := func(s Step) []Path {
+		return []Path{{Kind: t.Kind, Phase: "serving", Syscall: syscalls.Name(nr), Steps: []Step{s}}}
+	}
+	if paths := pathsTo(g, g.WalkSignals(f.Serving(k)), nr, t.Kind, "serving", n); len(paths) > 0 {
+		return paths
+	}
+	if lost := f.Unknown(k); len(lost) > 0 {
+		return because(Step{Module: lost[0].Module, Offset: hexa(lost[0].PC), Kind: "unknown code",
+			Rule: "every call is open: what runs when the main loop's callers go on here is not known"})
+	}
+	switch {
+	case syscalls.Always().Has(nr):
+		return because(Step{Kind: "kernel", Rule: "always open: the kernel issues it, or a thread ends with it"})
+	case set(t.Serving.Exec).Has(nr):
+		rule := "needed by a program that the server executes"
+		for i := range p.Executes {
+			if set(p.Executes[i].Needs).Has(nr) {
+				rule += ", " + p.Executes[i].Path
+				break
+			}
+		}
+		return because(Step{Kind: "exec", Rule: rule})
+	case set(t.Serving.Enforcer).Has(nr):
+		return because(Step{Kind: "enforcer", Rule: "threads and children that are created later install their filters with it"})
+	}
+	return nil
 }
 
 // kindOf rebuilds a kind from its place in a profile.
@@ -117,27 +151,29 @@ func kindOf(f *phase.Finder, t *profile.Thread) (*phase.Kind, error) {
 	return k, nil
 }
 
-func pathTo(g *callgraph.Graph, r *callgraph.Reach, nr int, kind, ph string) Path {
-	ev := r.Sites[nr]
+// pathsTo returns up to n paths to a call, none if it is not reached.
+func pathsTo(g *callgraph.Graph, r *callgraph.Reach, nr int, kind, ph string, n int) []Path {
+	if !r.Calls.Has(nr) {
+		return nil
+	}
+	var out []Path
+	for _, route := range r.Routes(nr, n) {
+		out = append(out, pathOf(g, &route, nr, kind, ph))
+	}
+	return out
+}
+
+func pathOf(g *callgraph.Graph, route *callgraph.Route, nr int, kind, ph string) Path {
+	ev := &route.Maker
 	m, _ := g.Func(ev.Func)
 	p := Path{Kind: kind, Phase: ph, Syscall: syscalls.Name(nr), Site: modulePath(m) + "+" + hexa(ev.Site)}
-	target := ev.Func
-	if n := len(ev.Via); n > 0 {
-		target = ev.Via[n-1].Func
+	fm, fn := g.Func(route.Start.Func)
+	at := route.Start.Site
+	if at == 0 {
+		at = fn.Entry
 	}
-	edges := r.Path(target)
-	first := target
-	if len(edges) > 0 {
-		first = edges[0].From
-	}
-	s := Step{Kind: "start", Function: g.Name(first)}
-	fm, _ := g.Func(first)
-	s.Module = modulePath(fm)
-	if st, ok := r.StartOf(first); ok {
-		s.Rule, s.Offset = st.Why, hexa(st.Site)
-	}
-	p.Steps = append(p.Steps, s)
-	for _, e := range edges {
+	p.Steps = append(p.Steps, Step{Module: modulePath(fm), Function: g.Name(route.Start.Func), Offset: hexa(at), Kind: "start", Rule: route.Start.Why})
+	for _, e := range route.Edges {
 		tm, tf := g.Func(e.To)
 		sm, _ := g.Func(e.From)
 		p.Steps = append(p.Steps, Step{Module: modulePath(tm), Function: g.Name(e.To), Offset: hexa(tf.Entry), Kind: e.Kind.String(),

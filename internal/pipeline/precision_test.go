@@ -125,7 +125,7 @@ func TestSurpluses(t *testing.T) {
 		var names []string
 		for _, s := range list {
 			names = append(names, s.Syscall)
-			x, err := Explain(context.Background(), p, s.Syscall, opt)
+			x, err := Explain(context.Background(), p, Question{Syscall: s.Syscall}, opt)
 			if err != nil {
 				t.Fatal(err)
 			}

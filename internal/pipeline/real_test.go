@@ -252,7 +252,7 @@ func checkExplain(t *testing.T, p *profile.Profile) {
 		if some[open]++; some[open]%12 != 1 && call != "epoll_wait" {
 			continue
 		}
-		x, err := Explain(ctx, p, call, opt)
+		x, err := Explain(ctx, p, Question{Syscall: call}, opt)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -265,6 +265,13 @@ func checkExplain(t *testing.T, p *profile.Profile) {
 				t.Errorf("%s is explained as open for %q, where it is closed", call, path.Kind)
 			}
 			checkPath(t, g, path)
+		}
+		for i := range x.Before {
+			if path := &x.Before[i]; path.Phase != "init" || !slices.Contains(p.Kind(path.Kind).Init, call) {
+				t.Errorf("%s is explained as needed by the start of %q, which does not make it", call, path.Kind)
+			} else {
+				checkPath(t, g, path)
+			}
 		}
 	}
 	if some[true] < 30 {

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -129,7 +131,7 @@ func TestExplainFixtures(t *testing.T) {
 	bin, _ := testbin.Server(t, "cleanup", "-O2")
 	p := profiled(t, bin, observedServer(t, "cleanup", bin, 1), opt)
 	for call, want := range map[string]string{"unlink": "cycle", "rmdir": "main", "sync": "at_end", "getitimer": "fini"} {
-		x, err := Explain(context.Background(), p, call, opt)
+		x, err := Explain(context.Background(), p, Question{Syscall: call}, opt)
 		if err != nil || len(x.Open) != 1 || len(x.Closed) != 0 || x.Syscall != call {
 			t.Fatalf("%s: %+v, %v", call, x, err)
 		}
@@ -138,15 +140,79 @@ func TestExplainFixtures(t *testing.T) {
 			t.Errorf("%s is made at %s, by %s: %+v", call, path.Site, want, path.Steps)
 		}
 	}
-	x, err := Explain(context.Background(), p, "personality", opt)
+	x, err := Explain(context.Background(), p, Question{Syscall: "personality"}, opt)
 	if err != nil || len(x.Open) != 0 || len(x.Closed) != 1 || !strings.Contains(x.Closed[0], "main") {
 		t.Errorf("personality: %+v, %v", x, err)
 	}
-	if x, err := Explain(context.Background(), p, "mknod", opt); err != nil || len(x.Closed) != 1 || strings.Contains(x.Closed[0], "before it") {
+	if len(x.Before) != 1 || x.Before[0].Phase != "init" || x.Before[0].Steps[0].Rule != "program entry" && x.Before[0].Steps[0].Function != "main" {
+		t.Errorf("personality was needed for: %+v", x.Before)
+	}
+	if x, err := Explain(context.Background(), p, Question{Syscall: "mknod"}, opt); err != nil || len(x.Closed) != 1 || strings.Contains(x.Closed[0], "before it") || len(x.Before) != 0 {
 		t.Errorf("mknod: %+v, %v", x, err)
 	}
-	if _, err := Explain(context.Background(), p, "nonsense", opt); err == nil || !strings.Contains(err.Error(), "nonsense") {
+	if _, err := Explain(context.Background(), p, Question{Syscall: "nonsense"}, opt); err == nil || !strings.Contains(err.Error(), "nonsense") {
 		t.Errorf("a call that there is not: %v", err)
+	}
+}
+
+// TestExplainAll: several paths to a call are distinct, the shortest first, and each is one of the graph; --phase init gives those
+// of the start of calls that stay open, too.
+func TestExplainAll(t *testing.T) {
+	bin, _ := testbin.Server(t, "threads", "-O2", "-static")
+	p := profiled(t, bin, observedServer(t, "threads", bin, 3), opt)
+	l := newLoader(&opt)
+	defer l.close()
+	g, err := l.profiled(context.Background(), bin, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	several := 0
+	for _, call := range []string{"write", "mmap", "futex", "rt_sigprocmask"} {
+		one, err1 := Explain(context.Background(), p, Question{Syscall: call}, opt)
+		all, err2 := Explain(context.Background(), p, Question{Syscall: call, Paths: 4, Init: true}, opt)
+		if err1 != nil || err2 != nil {
+			t.Fatal(err1, err2)
+		}
+		for _, th := range p.Threads {
+			for ph, list := range map[string][]Path{"serving": all.Open, "init": all.Before} {
+				var paths []Path
+				for _, x := range list {
+					if x.Phase != ph {
+						t.Errorf("%s: %+v among those of %s", call, x, ph)
+					}
+					if x.Kind == th.Kind {
+						paths = append(paths, x)
+					}
+				}
+				if len(paths) == 0 || len(paths) > 4 {
+					t.Errorf("%s: %d paths of %s, %s", call, len(paths), th.Kind, ph)
+				}
+				seen := map[string]bool{}
+				for i := range paths {
+					checkPath(t, g, &paths[i])
+					if key := fmt.Sprintf("%+v", paths[i]); seen[key] {
+						t.Errorf("%s: the same path twice: %s", call, key)
+					} else {
+						seen[key] = true
+					}
+					if i > 0 && len(paths[i].Steps) < len(paths[i-1].Steps) {
+						t.Errorf("%s: a shorter path behind a longer one: %+v", call, paths)
+					}
+				}
+				if len(paths) > 1 {
+					several++
+				}
+			}
+			first := func(x *Explanation) Path {
+				return x.Open[slices.IndexFunc(x.Open, func(p Path) bool { return p.Kind == th.Kind })]
+			}
+			if a, b := first(one), first(all); !reflect.DeepEqual(a, b) {
+				t.Errorf("%s: the first of several is %+v, the one alone %+v", call, b, a)
+			}
+		}
+	}
+	if several == 0 {
+		t.Error("no call has two paths")
 	}
 }
 
@@ -161,7 +227,7 @@ func TestExplainNumbers(t *testing.T) {
 		t.Fatal(err)
 	}
 	for call, want := range map[string]string{"times": "main outer my_syscall", "getpriority": "main stored my_syscall", "getsid": "main syscall"} {
-		x, err := Explain(context.Background(), p, call, opt)
+		x, err := Explain(context.Background(), p, Question{Syscall: call}, opt)
 		if err != nil || len(x.Open) != 1 {
 			t.Fatalf("%s: %+v, %v", call, x, err)
 		}

@@ -1,13 +1,11 @@
 package report
 
 import (
-	"fmt"
 	"io"
 	"slices"
 
 	"syspart/internal/pipeline"
 	"syspart/internal/syscalls"
-	"syspart/profile"
 )
 
 // Analysis prints an analysis as tables: one row a starting point, then the calls of each.
@@ -39,7 +37,7 @@ func Analysis(w io.Writer, a *pipeline.Analysis, style Style) error {
 		p.words("", 2, s.Calls.Names(), dangerDress(danger))
 	}
 	p.unresolved(a.Unresolved)
-	p.list("assumptions", a.Assumptions)
+	p.assumptions(a.Assumptions)
 	return p.err
 }
 
@@ -64,7 +62,7 @@ func Loops(w io.Writer, loops []pipeline.Loop, style Style) error {
 		if waits == "" && l.Blocking {
 			waits = "yes"
 		}
-		rows = append(rows, []cell{number(l.Rank), text(clean(l.Module)), text(clean(l.Function)), text(clean(l.Header)), number(l.Depth), text(waits)})
+		rows = append(rows, []cell{number(l.Rank), text(clean(l.Module)), text(clean(demangled(l.Function))), text(clean(l.Header)), number(l.Depth), text(waits)})
 	}
 	p.table(0, rows)
 	return p.err
@@ -82,48 +80,6 @@ func (p *printer) program(path, buildID string) {
 // allOpen says loudly that nothing is closed.
 func (p *printer) allOpen() {
 	p.printf("  %s\n", p.dress(alarm, "ALL calls are open: a system call's number comes from outside, so it can be any (see unresolved)"))
-}
-
-// unresolved prints every place where the analysis widened, what opens most first.
-func (p *printer) unresolved(list []profile.Unresolved) {
-	if len(list) == 0 {
-		return
-	}
-	p.title("unresolved: %s", plural(len(list), "place"))
-	list = slices.Clone(list)
-	slices.SortStableFunc(list, func(a, b profile.Unresolved) int { return weight(a.What) - weight(b.What) })
-	for _, u := range list {
-		where := clean(u.Module)
-		if u.Offset != "" {
-			where += " " + clean(u.Offset)
-		}
-		if u.Function != "" {
-			where += fmt.Sprintf(" (%s)", clean(u.Function))
-		}
-		p.printf("  %s %s\n      %s\n", p.dress(alarm, "! "+clean(u.What)), where, clean(u.Effect))
-	}
-}
-
-// weight orders what is unresolved by how much it opens: an unknown number opens every call, unknown code calls every
-// function, a program that is executed may be any.
-func weight(what string) int {
-	for i, w := range []string{"syscall number", "code", "execve"} {
-		if what == w {
-			return i
-		}
-	}
-	return 3
-}
-
-// list prints sentences under a heading.
-func (p *printer) list(title string, items []string) {
-	if len(items) == 0 {
-		return
-	}
-	p.title("%s", title)
-	for _, s := range items {
-		p.printf("  - %s\n", clean(s))
-	}
 }
 
 // opensAll reports whether a set holds every call that the kernel has.

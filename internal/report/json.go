@@ -99,11 +99,13 @@ type kindJSON struct {
 	Dangerous  []string           `json:"dangerous"`
 	AllOpen    bool               `json:"allOpen"`
 	IOURing    bool               `json:"ioUring"`
+	Purposes   []purposeJSON      `json:"purposes"`
+	Attacks    *attacksJSON       `json:"attacks"`
 }
 
 // ProfileJSON writes what a profile allows for the chosen kinds ("" for all) and what that closes: per kind the union of
 // the serving sets ("allowed"), the calls of its init phase that are denied afterwards ("closed"), the dangerous ones that
-// stay open ("dangerous").
+// stay open ("dangerous"); open and closed ones by purpose, and the published attacks that end with it.
 func ProfileJSON(w io.Writer, p *profile.Profile, kind string) error {
 	kinds := []kindJSON{}
 	for i := range p.Threads {
@@ -116,7 +118,7 @@ func ProfileJSON(w io.Writer, p *profile.Profile, kind string) error {
 		tr.Edges, tr.Stack = list(tr.Edges), list(tr.Stack)
 		serving.Own, serving.Exec, serving.Enforcer = list(serving.Own), list(serving.Exec), list(serving.Enforcer)
 		kinds = append(kinds, kindJSON{t.Kind, t.Role, t.Samples, t.Instances, tr, list(t.Init), v.serving.Names(), serving,
-			v.init.Minus(v.serving).Names(), v.dangerous().Names(), v.allOpen(), v.ioUring()})
+			v.init.Minus(v.serving).Names(), v.dangerous().Names(), v.allOpen(), v.ioUring(), purposesOf(&v), attacksOf(v.serving)})
 	}
 	return writeJSON(w, struct {
 		SchemaVersion int                  `json:"schemaVersion"`
@@ -132,6 +134,7 @@ func ProfileJSON(w io.Writer, p *profile.Profile, kind string) error {
 type stepJSON struct {
 	Module   string `json:"module"`
 	Function string `json:"function"`
+	Source   string `json:"source,omitempty"` // the function's name in its source, if the file has a mangled one
 	Offset   string `json:"offset"`
 	Kind     string `json:"kind"`
 	Rule     string `json:"rule"`
@@ -145,20 +148,28 @@ type pathJSON struct {
 	Steps   []stepJSON `json:"steps"`
 }
 
-// ExplanationJSON writes an explanation as one document.
-func ExplanationJSON(w io.Writer, e *pipeline.Explanation) error {
-	open := make([]pathJSON, len(e.Open))
-	for i, p := range e.Open {
+func pathsJSON(paths []pipeline.Path) []pathJSON {
+	out := make([]pathJSON, len(paths))
+	for i, p := range paths {
 		steps := make([]stepJSON, len(p.Steps))
 		for j, s := range p.Steps {
-			steps[j] = stepJSON(s)
+			steps[j] = stepJSON{Module: s.Module, Function: s.Function, Offset: s.Offset, Kind: s.Kind, Rule: s.Rule}
+			if name := demangled(s.Function); name != s.Function {
+				steps[j].Source = name
+			}
 		}
-		open[i] = pathJSON{p.Kind, p.Phase, p.Syscall, p.Site, steps}
+		out[i] = pathJSON{p.Kind, p.Phase, p.Syscall, p.Site, steps}
 	}
+	return out
+}
+
+// ExplanationJSON writes an explanation as one document.
+func ExplanationJSON(w io.Writer, e *pipeline.Explanation) error {
 	return writeJSON(w, struct {
 		SchemaVersion int        `json:"schemaVersion"`
 		Syscall       string     `json:"syscall"`
 		Open          []pathJSON `json:"open"`
 		Closed        []string   `json:"closed"`
-	}{schemaVersion, e.Syscall, open, list(e.Closed)})
+		Before        []pathJSON `json:"before"`
+	}{schemaVersion, e.Syscall, pathsJSON(e.Open), list(e.Closed), pathsJSON(e.Before)})
 }

@@ -61,6 +61,7 @@ func Profile(w io.Writer, doc *profile.Profile, kind string, style Style) error 
 		p.printf("  %s\n", p.dress(alarm, "! "+plural(n, "place")+" could not be resolved: what is open because of that is listed below"))
 	}
 
+	p.summary(doc, kind)
 	p.printf("\n")
 	rows := [][]cell{heading("KIND", "ROLE", ">SAMPLES", ">INSTANCES", ">BEFORE", ">AFTER", ">OWN", ">DENIED", "DANGEROUS CALLS OPEN")}
 	for i := range doc.Threads {
@@ -80,25 +81,48 @@ func Profile(w io.Writer, doc *profile.Profile, kind string, style Style) error 
 	p.printf("before: calls that a thread can make from its start on; after: calls that its filter allows; own: those of the\n"+
 		"server's own code among them; denied: of the %d calls that the table has\n", syscalls.All().Len())
 
+	first := map[view]string{} // kinds that were printed, by what they may do
 	for i := range doc.Threads {
-		if t := &doc.Threads[i]; kind == "" || t.Kind == kind {
-			p.kind(t)
+		t := &doc.Threads[i]
+		if kind != "" && t.Kind != kind {
+			continue
+		}
+		may := viewOf(t)
+		may.init = syscalls.Set{}
+		p.kind(t, first[may])
+		if first[may] == "" {
+			first[may] = t.Kind
 		}
 	}
 	p.executes(doc.Executes)
 	p.unresolved(doc.Unresolved)
-	p.list("assumptions", doc.Assumptions)
+	p.assumptions(doc.Assumptions)
 	return p.err
 }
 
-// kind prints one thread kind in full.
-func (p *printer) kind(t *profile.Thread) {
-	const indent = 14
+// summary says in a few lines what a profile comes to.
+func (p *printer) summary(doc *profile.Profile, kind string) {
+	v := unions(doc, kind)
+	if v.allOpen() {
+		return
+	}
+	shut := v.init.Minus(v.serving)
+	a := attacksOf(v.serving)
+	stopped, payloads := 0, 0
+	for _, c := range a.Payloads {
+		stopped, payloads = stopped+c.Stopped, payloads+c.Total
+	}
+	p.printf("  while it serves, %d of %d calls are open in some thread; %d that its start needed are closed in all\n", v.serving.Len(), syscalls.All().Len(), shut.Len())
+	p.printf("  of published attacks that stops %d of %d on the kernel and %d of %d payloads\n", len(a.CVEs.Closed), len(a.CVEs.Closed)+len(a.CVEs.Open), stopped, payloads)
+}
+
+// kind prints one thread kind in full; of one that may do the same as another, same, only what differs.
+func (p *printer) kind(t *profile.Thread, same string) {
 	v := viewOf(t)
 	p.title("%s (%s)", clean(t.Kind), t.Role)
 	at := clean(t.Transition.Module) + " " + clean(t.Transition.Offset)
 	if t.Transition.Function != "" {
-		at += " (" + clean(t.Transition.Function) + ")"
+		at += " (" + clean(demangled(t.Transition.Function)) + ")"
 	}
 	p.printf("  main loop   %s\n", at)
 	if t.Transition.Static {
@@ -113,25 +137,15 @@ func (p *printer) kind(t *profile.Thread) {
 	if v.ioUring() {
 		p.printf("  %s\n", p.dress(alarm, "io_uring is allowed: it performs calls that no filter sees"))
 	}
-	dress := dangerDress(syscalls.Danger())
-	p.words("  allowed", indent, v.own.Names(), dress)
-	if beyond := v.exec.Minus(v.own); !beyond.Empty() {
-		p.words("  + exec", indent, beyond.Names(), dress)
+	if same != "" {
+		p.printf("  open        the same %s as for %s\n", plural(v.serving.Len(), "call"), clean(same))
+		p.shut(&v)
+		return
 	}
-	if beyond := v.enforcer.Minus(v.own).Minus(v.exec); !beyond.Empty() {
-		p.words("  + enforcer", indent, beyond.Names(), dress)
-	}
-	p.words("  closed", indent, closed(v), nil)
+	p.calls(&v)
+	p.shut(&v)
 	p.danger(v)
-}
-
-// closed names the calls that were open to the kind's init phase and are denied afterwards.
-func closed(v view) []string {
-	names := v.init.Minus(v.serving).Names()
-	if len(names) == 0 {
-		return []string{"nothing that was needed before"}
-	}
-	return names
+	p.attacks(v.serving)
 }
 
 // danger prints the groups of dangerous calls: what of them stays open, what is closed.

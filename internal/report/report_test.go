@@ -107,7 +107,8 @@ func TestAnalysis(t *testing.T) {
 		"unresolved: 1 place",
 		"! syscall number /lib/libc.so.6 0x10 (syscall)",
 		"opens all calls",
-		"- code is not written at run time")
+		"- code is not written at run time",
+		"The number of a system call comes from outside of the program, so every call stays open. Nothing")
 	if !strings.Contains(out, "ALL OPEN") || !strings.Contains(out, "ALL calls are open") {
 		t.Errorf("a set of all calls is not said loudly:\n%s", out)
 	}
@@ -123,10 +124,16 @@ func TestProfile(t *testing.T) {
 		"! 1 place could not be resolved: what is open because of that is listed below",
 		"main loop   /usr/sbin/d 0x5a10 (fn_0x5a00+0x10)",
 		"evidence    300 samples of 1 thread",
-		"allowed     mprotect read write",
+		"open        3 calls of the server's own code",
+		"data        read write",
+		"memory      mprotect",
 		"+ exec      execve",
 		"+ enforcer  prctl",
-		"closed      mount setuid",
+		"closed      2 calls that its start needed",
+		"identity    setuid",
+		"mounts      mount",
+		"attacks     23 of 36 published kernel exploits are out of reach: all calls that lead to them are closed",
+		"return-oriented  makes memory executable                    0    3",
 		"ranked statically: no run has shown that the thread enters it",
 		"io_uring is allowed: it performs calls that no filter sees",
 		"/bin/sh  static      2",
@@ -176,10 +183,31 @@ func TestExplanation(t *testing.T) {
 		"execve at libc.so.6 0xd5f0",
 		"- ring: closed after the transition; never needed")
 	e := explanation()
-	e.Open[0].Phase = "init"
+	e.Open, e.Before = nil, e.Open
+	e.Before[0].Phase = "init"
+	e.Before = append(e.Before, e.Before[0])
+	out = render(t, func(b *bytes.Buffer) error { return Explanation(b, e, Style{}) })
+	contains(t, out, "cycle, before the transition, path 1 of 2", "cycle, before the transition, path 2 of 2")
 	contains(t, render(t, func(b *bytes.Buffer) error { return Explanation(b, e, Style{}) }), "execve: closed in every serving phase")
-	e.Open = nil
+	e.Before = nil
 	contains(t, render(t, func(b *bytes.Buffer) error { return Explanation(b, e, Style{}) }), "execve: not reachable in any phase")
+}
+
+// TestDemangled: names of C++ and Rust are those of the source; the JSON form has both.
+func TestDemangled(t *testing.T) {
+	for name, want := range map[string]string{
+		"main": "main", "fn_0x10": "fn_0x10", "_start": "_start", "_exit+0x8": "_exit+0x8", "_Z": "_Z", "": "",
+		"_ZN3srv4loop3runEi": "srv::loop::run", "_ZN3srv4loop3runEi+0x10": "srv::loop::run+0x10", "_Znwm@plt": "operator new@plt",
+		"_ZN4core3fmt5Write9write_fmt17h0123456789abcdefE": "core::fmt::Write::write_fmt", "_RNvC6_123foo3bar": "123foo::bar",
+	} {
+		if got := demangled(name); got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
+	e := explanation()
+	e.Open[0].Steps[1].Function = "_ZN3srv4loop3runEi"
+	contains(t, render(t, func(b *bytes.Buffer) error { return Explanation(b, e, Style{}) }), "1  0xd5e0  libc.so.6  srv::loop::run  plt: symbol execve@GLIBC_2.2.5")
+	contains(t, render(t, func(b *bytes.Buffer) error { return ExplanationJSON(b, e) }), `"function": "_ZN3srv4loop3runEi",`, `"source": "srv::loop::run",`, `"function": "fn_0x5a00",`)
 }
 
 func TestLoops(t *testing.T) {
@@ -204,13 +232,66 @@ func TestCheck(t *testing.T) {
 	}), "changed /lib/libc.so.6: was there when the server was profiled and is missing now; install it or profile the server again")
 }
 
+// TestSameCalls: a kind that may do what another may is not printed at the same length again; what its start needed is.
+func TestSameCalls(t *testing.T) {
+	doc := document()
+	twin := doc.Threads[0]
+	twin.Kind, twin.Init = "twin", []string{"chroot", "read"}
+	doc.Threads = append(doc.Threads[:1], twin)
+	out := render(t, func(b *bytes.Buffer) error { return Profile(b, doc, "", Style{}) })
+	contains(t, out, "open        the same 5 calls as for cycle", "mounts      chroot", "while it serves, 5 of 385 calls are open in some thread; 3 that its start needed are closed in all")
+	if n := strings.Count(out, "published kernel exploits"); n != 1 {
+		t.Errorf("attacks printed %d times", n)
+	}
+	out = render(t, func(b *bytes.Buffer) error { return Profile(b, doc, "twin", Style{}) })
+	contains(t, out, "open        3 calls of the server's own code")
+}
+
+// TestMeanings: whatever the analysis calls an unresolved place, an administrator is told what it means.
+func TestMeanings(t *testing.T) {
+	for _, m := range meanings {
+		a := analysis()
+		a.Unresolved = []profile.Unresolved{{What: m.what, Effect: "as it is"}}
+		out := render(t, func(b *bytes.Buffer) error { return Analysis(b, a, Style{Width: 500}) })
+		contains(t, out, m.text, "as it is")
+	}
+	a := analysis()
+	a.Unresolved = []profile.Unresolved{{What: "something new", Effect: "as it is"}}
+	contains(t, render(t, func(b *bytes.Buffer) error { return Analysis(b, a, Style{}) }), "! something new", "as it is")
+}
+
+// TestAssumptions: all of them are printed, in one of two groups.
+func TestAssumptions(t *testing.T) {
+	a := analysis()
+	a.Assumptions = []string{"the processor is the same", "code is compiled"}
+	out := render(t, func(b *bytes.Buffer) error { return Analysis(b, a, Style{}) })
+	machine, code := strings.Index(out, "- the processor is the same"), strings.Index(out, "- code is compiled")
+	if between := strings.Index(out, "Its code is what compilers make"); machine < 0 || between < machine || code < between {
+		t.Errorf("not in their groups:\n%s", out)
+	}
+}
+
+// TestWidth: a table's last column is wrapped under itself, everything else where the terminal ends.
+func TestWidth(t *testing.T) {
+	out := render(t, func(b *bytes.Buffer) error { return Explanation(b, explanation(), Style{Width: 60}) })
+	contains(t, out, "1  0xd5e0  libc.so.6  execve     plt: symbol", strings.Repeat(" ", 36)+"execve@GLIBC_2.2.5")
+	for _, columns := range []int{60, 90} {
+		out := render(t, func(b *bytes.Buffer) error { return Profile(b, document(), "cycle", Style{Width: columns}) })
+		for _, l := range strings.Split(out, "\n") {
+			if strings.HasPrefix(l, "    ") && !strings.Contains(l, "  ") && width(l) > columns {
+				t.Errorf("%d columns: %q", columns, l)
+			}
+		}
+	}
+}
+
 // TestUnresolvedOrder: what opens every call stands before what opens little, and nothing is left out.
 func TestUnresolvedOrder(t *testing.T) {
 	a := analysis()
 	a.Unresolved = []profile.Unresolved{{What: "dlsym", Effect: "1"}, {What: "code", Effect: "2"}, {What: "other", Effect: "3"}, {What: "syscall number", Effect: "4"}}
 	out := render(t, func(b *bytes.Buffer) error { return Analysis(b, a, Style{}) })
-	got := strings.Join(regexp.MustCompile(`(?m)^  ! .*$`).FindAllString(out, -1), "")
-	if want := "  ! syscall number   ! code   ! dlsym   ! other "; got != want {
+	got := strings.Join(regexp.MustCompile(`(?m)^    [a-z!].*$`).FindAllString(out, -1), "")
+	if want := "    ! syscall number    code    dlsym    ! other"; got != want {
 		t.Errorf("order %q, want %q", got, want)
 	}
 	if a.Unresolved[0].What != "dlsym" {
@@ -272,6 +353,8 @@ func TestJSON(t *testing.T) {
 			Kind                       string
 			Allowed, Closed, Dangerous []string
 			AllOpen, IOURing           bool
+			Purposes                   []purposeJSON
+			Attacks                    attacksJSON
 		}
 	}
 	out := render(t, func(b *bytes.Buffer) error { return ProfileJSON(b, document(), "") })
@@ -282,6 +365,19 @@ func TestJSON(t *testing.T) {
 	if strings.Join(c.Allowed, " ") != "execve mprotect prctl read write" || strings.Join(c.Closed, " ") != "mount setuid" ||
 		strings.Join(c.Dangerous, " ") != "execve mprotect" || c.AllOpen || c.IOURing {
 		t.Errorf("%+v", c)
+	}
+	open, shut := 0, 0
+	for _, x := range c.Purposes {
+		open, shut = open+len(x.Open), shut+len(x.Closed)
+	}
+	if open != len(c.Allowed) || shut != len(c.Closed) {
+		t.Errorf("by purpose %d are open and %d closed, by name %d and %d", open, shut, len(c.Allowed), len(c.Closed))
+	}
+	if n := len(c.Attacks.CVEs.Closed); n == 0 || n+len(c.Attacks.CVEs.Open) != 36 || len(c.Attacks.Payloads) == 0 {
+		t.Errorf("attacks: %+v", c.Attacks)
+	}
+	if len(doc.Threads[2].Attacks.CVEs.Closed) > 0 {
+		t.Errorf("with all calls open, closed are %v", doc.Threads[2].Attacks.CVEs.Closed)
 	}
 	if !doc.Threads[1].IOURing || !doc.Threads[2].AllOpen {
 		t.Errorf("flags of %+v", doc.Threads[1:])

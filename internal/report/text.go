@@ -92,7 +92,8 @@ func text(s string) cell { return cell{text: s} }
 
 func number(n int) cell { return cell{text: group(n), right: true} }
 
-// table prints rows in columns that are as wide as they must be, two spaces apart. The first row is the heading.
+// table prints rows in columns that are as wide as they must be, two spaces apart. The first row is the heading. The last
+// column is wrapped where there is room for it.
 func (p *printer) table(indent int, rows [][]cell) {
 	var widths []int
 	for _, row := range rows {
@@ -106,6 +107,14 @@ func (p *printer) table(indent int, rows [][]cell) {
 	for r, row := range rows {
 		var line strings.Builder
 		line.WriteString(strings.Repeat(" ", indent))
+		var more []string
+		at := indent
+		for _, w := range widths[:len(widths)-1] {
+			at += w + 2
+		}
+		if last := &row[len(row)-1]; r > 0 && len(row) == len(widths) && !last.right && p.style.Width-at >= narrow {
+			last.text, more = fold(last.text, p.style.Width-at)
+		}
 		for i, c := range row {
 			if i > 0 {
 				line.WriteString("  ")
@@ -125,7 +134,32 @@ func (p *printer) table(indent int, rows [][]cell) {
 			}
 		}
 		p.printf("%s\n", strings.TrimRight(line.String(), " "))
+		for _, text := range more {
+			p.printf("%s%s\n", strings.Repeat(" ", at), p.dress(row[len(row)-1].dress, text))
+		}
 	}
+}
+
+// narrow is the least width in which a column is wrapped.
+const narrow = 24
+
+// fold breaks text at spaces into a first line and further ones.
+func fold(text string, columns int) (first string, more []string) {
+	line := ""
+	var lines []string
+	for i, w := range strings.Split(text, " ") {
+		if i > 0 && width(line)+1+width(w) > columns {
+			lines = append(lines, line)
+			line = w
+			continue
+		}
+		if i > 0 {
+			line += " "
+		}
+		line += w
+	}
+	lines = append(lines, line)
+	return lines[0], lines[1:]
 }
 
 // heading makes the first row of a table; columns that start with > are aligned right.
