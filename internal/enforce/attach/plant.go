@@ -121,6 +121,9 @@ func (a *agent) plant(pid int, report func(Thread)) (loose string, frozen time.D
 			}
 			frozen = time.Since(start)
 		}()
+		for _, tid := range c.Tracees(pid) { // all at once, not each when the one before it stands still
+			_ = c.Interrupt(tid) // it is gone
+		}
 		var held []int
 		for _, tid := range c.Tracees(pid) {
 			switch err := c.Stop(tid); {
