@@ -87,7 +87,7 @@ type patch struct {
 }
 
 // plant puts the stubs into a process that runs the plan's program. First one thread is stopped and made to map memory for
-// them; then all are, for as long as the jumps are written, and those that are in their loops get their filters as by install.
+// them; then all are, for as long as the jumps are written. Those that are in their loops then get their filters as by install.
 // loose says why modules with stubs may be unloaded, if they may; frozen is how long the process stood still.
 func (a *agent) plant(pid int, report func(Thread)) (loose string, frozen time.Duration, err error) {
 	p, err := a.process(pid)
@@ -109,6 +109,7 @@ func (a *agent) plant(pid int, report func(Thread)) (loose string, frozen time.D
 	if err := s.prepare(); err != nil {
 		return "", 0, err
 	}
+	var inside []int
 	err = a.tracer.Do(func(c *proc.Conn) error {
 		s.c = c
 		if err := c.SeizeProcess(pid, seizeOptions); err != nil {
@@ -141,52 +142,50 @@ func (a *agent) plant(pid int, report func(Thread)) (loose string, frozen time.D
 			return errAgain // a thread was made meanwhile
 		}
 		var err error
-		if loose, err = s.jumps(held); err != nil {
-			return err
-		}
-		// Those that are in their loops already.
-		for _, tid := range held {
-			th := Thread{PID: pid, TID: tid}
-			th.Comm, _ = proc.Comm(tid)
-			t := s
-			t.th = &th
-			if err := t.run(); err != nil {
-				return err
-			}
-			s.code, s.ready, s.programs = t.code, t.ready, t.programs
-			if th.Status == Installed && report != nil {
-				report(th)
-			}
-		}
-		if loose == "" { // else for the next time
-			delete(a.prepared, pid)
-		}
-		return nil
+		loose, inside, err = s.jumps(held)
+		return err
 	})
-	return loose, frozen, err
+	if err != nil {
+		return loose, frozen, err
+	}
+	for _, tid := range inside {
+		switch th := a.install(pid, tid); {
+		case th.Status == Outside && th.Err != nil:
+			return loose, frozen, errAgain
+		case th.Status == Installed || th.Status == Failed:
+			report(th)
+		}
+	}
+	if loose == "" { // else for the next time
+		delete(a.prepared, pid)
+	}
+	return loose, frozen, nil
 }
 
 // jumps writes the jumps to what is prepared; all threads of the process are stopped, and nothing is loaded or unloaded any
-// more. It says why modules may be unloaded, if they may.
-func (s *session) jumps(held []int) (loose string, err error) {
+// more. It says why modules may be unloaded, if they may, and which threads are in loops already.
+func (s *session) jumps(held []int) (loose string, inside []int, err error) {
 	p, pid := s.p, s.th.PID
 	if err := p.stacks.Refresh(); err != nil {
-		return "", err
+		return "", nil, err
 	}
 	ready := s.a.prepared[pid]
 	points, loose := s.a.pinned(s.a.plantable(p), p)
 	if !slices.EqualFunc(points, ready.points, same) {
 		delete(s.a.prepared, pid)
-		return "", errAgain
+		return "", nil, errAgain
 	}
 	for _, tid := range held {
 		regs, err := s.c.GetRegs(tid)
 		if err != nil {
-			return "", err
+			return "", nil, err
 		}
 		stack := p.stacks.Stopped(regs)
 		if !clear(points, stack.Frames) {
-			return "", errAgain // it is where a jump goes
+			return "", nil, errAgain // it is where a jump goes
+		}
+		if kind, _ := s.a.plan.Match(stack.Frames); kind != nil {
+			inside = append(inside, tid)
 		}
 		if loose == "" && s.a.closing(&stack) {
 			loose = "a thread may be unloading a module"
@@ -208,19 +207,19 @@ func (s *session) jumps(held []int) (loose string, err error) {
 		there, got := make([]byte, len(j.stub)), make([]byte, len(j.code))
 		if s.c.ReadMem(pid, j.at, there) != nil || !bytes.Equal(there, j.stub) {
 			delete(s.a.prepared, pid)
-			return "", errAgain
+			return "", nil, errAgain
 		}
 		if err := s.c.ReadMem(pid, j.point.Addr+j.bias, got); err != nil {
-			return "", err
+			return "", nil, err
 		}
 		if !bytes.Equal(got, j.point.Old) { // an earlier jump
 			continue
 		}
 		if err := write(s.c, pid, held[0], j.point.Addr+j.bias, j.code); err != nil {
-			return "", err
+			return "", nil, err
 		}
 	}
-	return loose, nil
+	return loose, inside, nil
 }
 
 // same reports whether two points are one, in the same place.
