@@ -2,9 +2,11 @@ package cli
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -74,7 +76,11 @@ func guardProcess(o order, ready *os.File, wait bool) error {
 	if err != nil {
 		return err
 	}
-	p, err := os.StartProcess("/proc/self/exe", []string{os.Args[0], "guard"}, &os.ProcAttr{Env: os.Environ(), Files: []*os.File{in, ready, os.Stderr},
+	argv := []string{os.Args[0], "guard"}
+	if slog.Default().Enabled(context.Background(), slog.LevelDebug) {
+		argv = append(argv, "-v")
+	}
+	p, err := os.StartProcess("/proc/self/exe", argv, &os.ProcAttr{Env: os.Environ(), Files: []*os.File{in, ready, os.Stderr},
 		Sys: &syscall.SysProcAttr{Setsid: o.Detached}})
 	in.Close()
 	if err != nil {

@@ -24,6 +24,7 @@ type agent struct {
 	tables   *observe.Files
 	procs    map[int]*process
 	blobLen  int
+	prepared map[int]*prepared // by process, until the jumps are written
 	// ours: whatever filter a process of the tree carries was installed by us, since we started it without one. It matters
 	// only where filters cannot be read back.
 	ours bool
@@ -54,7 +55,7 @@ func newAgent(p *enforce.Plan, opts *Options) (*agent, error) {
 	v.Own = ownStubs
 	return &agent{
 		plan: p, verifier: v, tracer: proc.NewTracer(nil), files: make(fileCache),
-		tables: observe.NewFiles(), procs: make(map[int]*process), blobLen: len(b), installed: make(map[int]string),
+		tables: observe.NewFiles(), procs: make(map[int]*process), blobLen: len(b), prepared: make(map[int]*prepared), installed: make(map[int]string),
 	}, nil
 }
 

@@ -76,7 +76,7 @@ func (c *coverage) cover(list func() []int) bool {
 
 // put puts stubs into a process.
 func (c *coverage) put(pid int) bool {
-	why, err := c.a.plant(pid, func(th Thread) {
+	why, frozen, err := c.a.plant(pid, func(th Thread) {
 		c.saw(&th)
 		if c.opts.Report != nil {
 			c.opts.Report(th)
@@ -84,6 +84,7 @@ func (c *coverage) put(pid int) bool {
 	})
 	switch {
 	case err == nil:
+		c.note(fmt.Sprintf("process %d stood still for %.1f ms", pid, float64(frozen.Microseconds())/1000))
 		c.planted[pid] = true
 		delete(c.loose, pid)
 		if why != "" {

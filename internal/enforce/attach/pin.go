@@ -95,20 +95,14 @@ func (a *agent) held(p *process) (handles []uint64, why string) {
 	return handles, ""
 }
 
-// pinned appends the pins to the points of a process whose threads are stopped, with those stacks. If that cannot be done, it
-// says why.
-func (a *agent) pinned(points []planted, p *process, stacks []observe.Stack) (all []planted, why string) {
+// pinned appends the pins to the points of a process. If that cannot be done, it says why.
+func (a *agent) pinned(points []planted, p *process) (all []planted, why string) {
 	if !slices.ContainsFunc(a.plan.Kinds, func(k enforce.Kind) bool { return !k.Stays && len(k.Points) > 0 }) {
 		return points, ""
 	}
 	handles, why := a.held(p)
 	if why != "" {
 		return points, why
-	}
-	for i := range stacks {
-		if a.closing(&stacks[i]) {
-			return points, "a thread may be unloading a module"
-		}
 	}
 	all = slices.Clone(points)
 	for i := range a.plan.Pins {

@@ -2,9 +2,11 @@ package attach
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -68,37 +70,63 @@ func (a *agent) plantable(p *process) []planted {
 	return out
 }
 
-// plant puts the stubs into a process that runs the plan's program. All its threads are stopped for that, and those that are
-// in their loops get their filters as by install. loose says why modules with stubs may be unloaded, if they may.
-func (a *agent) plant(pid int, report func(Thread)) (loose string, err error) {
+// prepared are the stubs of a process that lie in its memory, and the jumps to them. Nothing leads there until these are
+// written.
+type prepared struct {
+	points []planted
+	jumps  []patch
+	bare   bool // a point of a module that may be unloaded has had no jump
+}
+
+// patch is a jump in place of the code of a point.
+type patch struct {
+	*planted
+	code []byte
+	at   uint64 // of the stub
+	stub []byte
+}
+
+// plant puts the stubs into a process that runs the plan's program. First one thread is stopped and made to map memory for
+// them; then all are, for as long as the jumps are written. Those that are in their loops then get their filters as by install.
+// loose says why modules with stubs may be unloaded, if they may; frozen is how long the process stood still.
+func (a *agent) plant(pid int, report func(Thread)) (loose string, frozen time.Duration, err error) {
 	p, err := a.process(pid)
 	if err != nil {
-		return "", err
+		return "", 0, err
 	}
 	if err := a.verifier.Verify(pid); err != nil {
-		return "", err
+		return "", 0, err
 	}
+	s := session{a: a, p: p, th: &Thread{PID: pid}}
 	maps, err := proc.ReadMaps(pid)
 	if err != nil {
-		return "", err
+		return "", 0, err
 	}
-	code, ready, err := findCode(pid, maps, a.files)
-	if err != nil {
-		return "", err
+	if s.code, s.ready, err = findCode(pid, maps, a.files); err != nil {
+		return "", 0, err
 	}
-	programs := findBlob(pid, maps, a.plan)
+	s.programs = findBlob(pid, maps, a.plan)
+	if err := s.prepare(); err != nil {
+		return "", 0, err
+	}
+	var inside []int
 	err = a.tracer.Do(func(c *proc.Conn) error {
+		s.c = c
 		if err := c.SeizeProcess(pid, seizeOptions); err != nil {
 			return err
 		}
-		tids := c.Tracees(pid)
+		start := time.Now()
 		defer func() {
 			for _, tid := range c.Tracees(pid) {
 				_ = c.Detach(tid) // gone, or released by the tracer's end
 			}
+			frozen = time.Since(start)
 		}()
+		for _, tid := range c.Tracees(pid) { // all at once, not each when the one before it stands still
+			_ = c.Interrupt(tid) // it is gone
+		}
 		var held []int
-		for _, tid := range tids {
+		for _, tid := range c.Tracees(pid) {
 			switch err := c.Stop(tid); {
 			case errors.Is(err, proc.ErrGone):
 			case err != nil:
@@ -113,50 +141,90 @@ func (a *agent) plant(pid int, report func(Thread)) (loose string, err error) {
 		if now, err := proc.Tasks(pid); err != nil || !subset(now, c.Tracees(pid)) {
 			return errAgain // a thread was made meanwhile
 		}
-		// Nothing is loaded or unloaded any more.
-		if err := p.stacks.Refresh(); err != nil {
-			return err
-		}
-		by := held[0]
-		stacks := make([]observe.Stack, len(held))
-		for i, tid := range held {
-			regs, err := c.GetRegs(tid)
-			if err != nil {
-				return err
-			}
-			stacks[i] = p.stacks.Stopped(regs)
-			if st, err := proc.ReadStatus(tid); err == nil && st.Seccomp == unix.SECCOMP_MODE_DISABLED {
-				by = tid // can make any call
-			}
-		}
-		points, why := a.pinned(a.plantable(p), p, stacks)
-		loose = why
-		for i := range stacks {
-			if !clear(points, stacks[i].Frames) {
-				return errAgain // it is where a jump goes
-			}
-		}
-		s := session{a, c, p, &Thread{PID: pid, TID: by}, code, ready, programs}
-		if err := s.stubs(points, &loose); err != nil {
-			return err
-		}
-		code, ready, programs = s.code, s.ready, s.programs
-		// Those that are in their loops already.
-		for _, tid := range held {
-			th := Thread{PID: pid, TID: tid}
-			th.Comm, _ = proc.Comm(tid)
-			s := session{a, c, p, &th, code, ready, programs}
-			if err := s.run(); err != nil {
-				return err
-			}
-			code, ready, programs = s.code, s.ready, s.programs
-			if th.Status == Installed && report != nil {
-				report(th)
-			}
-		}
-		return nil
+		var err error
+		loose, inside, err = s.jumps(held)
+		return err
 	})
-	return loose, err
+	if err != nil {
+		return loose, frozen, err
+	}
+	for _, tid := range inside {
+		switch th := a.install(pid, tid); {
+		case th.Status == Outside && th.Err != nil:
+			return loose, frozen, errAgain
+		case th.Status == Installed || th.Status == Failed:
+			report(th)
+		}
+	}
+	if loose == "" { // else for the next time
+		delete(a.prepared, pid)
+	}
+	return loose, frozen, nil
+}
+
+// jumps writes the jumps to what is prepared; all threads of the process are stopped, and nothing is loaded or unloaded any
+// more. It says why modules may be unloaded, if they may, and which threads are in loops already.
+func (s *session) jumps(held []int) (loose string, inside []int, err error) {
+	p, pid := s.p, s.th.PID
+	if err := p.stacks.Refresh(); err != nil {
+		return "", nil, err
+	}
+	ready := s.a.prepared[pid]
+	points, loose := s.a.pinned(s.a.plantable(p), p)
+	if !slices.EqualFunc(points, ready.points, same) {
+		delete(s.a.prepared, pid)
+		return "", nil, errAgain
+	}
+	for _, tid := range held {
+		regs, err := s.c.GetRegs(tid)
+		if err != nil {
+			return "", nil, err
+		}
+		stack := p.stacks.Stopped(regs)
+		if !clear(points, stack.Frames) {
+			return "", nil, errAgain // it is where a jump goes
+		}
+		if kind, _ := s.a.plan.Match(stack.Frames); kind != nil {
+			inside = append(inside, tid)
+		}
+		if loose == "" && s.a.closing(&stack) {
+			loose = "a thread may be unloading a module"
+		}
+	}
+	old := false // a pin is there from before
+	for i := range points {
+		old = old || points[i].pin() && !slices.ContainsFunc(ready.jumps, func(j patch) bool { return j.pin() && same(*j.planted, points[i]) })
+	}
+	if loose == "" && old && ready.bare {
+		loose = "a module was loaded after others had been pinned"
+	}
+	for i := range ready.jumps {
+		j := &ready.jumps[i]
+		if j.pin() && loose != "" {
+			continue
+		}
+		// It may be another process with that id, or it has executed its program anew.
+		there, got := make([]byte, len(j.stub)), make([]byte, len(j.code))
+		if s.c.ReadMem(pid, j.at, there) != nil || !bytes.Equal(there, j.stub) {
+			delete(s.a.prepared, pid)
+			return "", nil, errAgain
+		}
+		if err := s.c.ReadMem(pid, j.point.Addr+j.bias, got); err != nil {
+			return "", nil, err
+		}
+		if !bytes.Equal(got, j.point.Old) { // an earlier jump
+			continue
+		}
+		if err := write(s.c, pid, held[0], j.point.Addr+j.bias, j.code); err != nil {
+			return "", nil, err
+		}
+	}
+	return loose, inside, nil
+}
+
+// same reports whether two points are one, in the same place.
+func same(x, y planted) bool {
+	return x.point == y.point && x.bias == y.bias && slices.Equal(x.handles, y.handles)
 }
 
 func subset(a, b []int) bool {
@@ -175,43 +243,83 @@ func clear(points []planted, frames []observe.Frame) bool {
 	return true
 }
 
-// stubs writes stubs and jumps; all threads of the process are stopped. If pins are there from before that do not know a
-// module which has no jumps yet, loose says so.
-func (s *session) stubs(points []planted, loose *string) error {
-	pid, tid := s.th.PID, s.th.TID
-	existing, _, err := s.existing(&s.a.plan.Kinds[0])
-	if err != nil {
-		return err
+// prepare writes the stubs of all points that have no jump yet, unless that has been done. One thread is stopped for it.
+func (s *session) prepare() error {
+	pid := s.th.PID
+	points, _ := s.a.pinned(s.a.plantable(s.p), s.p)
+	if have := s.a.prepared[pid]; have != nil && s.programs != nil && slices.EqualFunc(points, have.points, same) {
+		return nil
 	}
-	var missing []planted
-	held, bare := false, false // pins from before; a module that may be unloaded has had none
-	for _, p := range points {
+	out := &prepared{points: points}
+	var missing []*planted
+	for i := range points {
+		p := &points[i]
 		got := make([]byte, len(p.point.Old))
-		if err := s.c.ReadMem(pid, p.point.Addr+p.bias, got); err != nil {
+		if _, err := proc.Memory(pid).ReadAt(got, int64(p.point.Addr+p.bias)); err != nil {
 			return err
 		}
 		switch {
 		case bytes.Equal(got, p.point.Old):
 			missing = append(missing, p)
-			bare = bare || slices.ContainsFunc(p.kinds, func(k *enforce.Kind) bool { return !k.Stays })
+			out.bare = out.bare || slices.ContainsFunc(p.kinds, func(k *enforce.Kind) bool { return !k.Stays })
 		case got[0] != 0xe9:
 			return fmt.Errorf("process %d: %s is changed in memory at %#x; harden its files instead: %w", pid, p.point.Module, p.point.Addr, ErrThread)
-		case p.pin():
-			held = true
 		}
 	}
-	if held && bare {
-		*loose = "a module was loaded after others had been pinned"
+	if len(missing) > 0 {
+		tid, err := able(pid)
+		if err != nil {
+			return err
+		}
+		s.th.TID = tid
+		err = s.a.tracer.Do(func(c *proc.Conn) error {
+			s.c = c
+			if err := c.Seize(tid, seizeOptions); err != nil {
+				return err
+			}
+			err := c.Stop(tid)
+			if err == nil {
+				err = s.stubs(missing, out)
+			}
+			if c.Traced(tid) {
+				_ = c.Detach(tid) // gone, or released by the tracer's end
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
 	}
-	if len(missing) == 0 {
-		return nil
+	s.a.prepared[pid] = out
+	return nil
+}
+
+// able returns a thread of a process that can be made to call: one without filter, if there is one.
+func able(pid int) (int, error) {
+	tids, err := proc.Tasks(pid)
+	if err != nil {
+		return 0, err
+	}
+	for _, tid := range tids {
+		if st, err := proc.ReadStatus(tid); err == nil && st.Seccomp == unix.SECCOMP_MODE_DISABLED && st.State != 'Z' {
+			return tid, nil
+		}
+	}
+	return tids[0], nil
+}
+
+// stubs writes stubs, module by module; the thread is stopped.
+func (s *session) stubs(missing []*planted, out *prepared) error {
+	existing, _, err := s.existing(&s.a.plan.Kinds[0])
+	if err != nil {
+		return err
 	}
 	if err := s.place(existing); err != nil {
 		return err
 	}
 	for len(missing) > 0 {
 		module := missing[0].point.Module
-		var mine, others []planted
+		var mine, others []*planted
 		for _, p := range missing {
 			if p.point.Module == module {
 				mine = append(mine, p)
@@ -219,56 +327,54 @@ func (s *session) stubs(points []planted, loose *string) error {
 				others = append(others, p)
 			}
 		}
-		if err := s.module(mine, existing); err != nil {
-			return fmt.Errorf("thread %d: %w", tid, err)
+		jumps, err := s.module(mine, existing)
+		if err != nil {
+			return fmt.Errorf("thread %d: %w", s.th.TID, err)
 		}
+		out.jumps = append(out.jumps, jumps...)
 		missing = others
 	}
 	return nil
 }
 
-// module writes the stubs and jumps of one module.
-func (s *session) module(points []planted, existing []filter.Program) error {
+// module writes the stubs of one module, and returns the jumps to them.
+func (s *session) module(points []*planted, existing []filter.Program) ([]patch, error) {
 	pid, tid := s.th.PID, s.th.TID
 	// Lay out once at any address to know the size, for it does not depend on it.
 	size := uint64(len(stubMagic))
-	for i := range points {
-		b, err := s.code1(&points[i], points[i].point.Addr+points[i].bias)
+	for _, p := range points {
+		b, err := s.code1(p, p.point.Addr+p.bias)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		size += uint64(len(b)+15) &^ 15
 	}
 	size = (size + pageSize - 1) &^ (pageSize - 1)
 	base, err := s.room(points[0].point.Addr+points[0].bias, size, existing)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := write(s.c, pid, tid, base, []byte(stubMagic)); err != nil {
-		return err
+		return nil, err
 	}
 	at := base + uint64(len(stubMagic))
-	jumps := make([][]byte, len(points))
-	for i := range points {
-		p := &points[i]
+	var jumps []patch
+	for _, p := range points {
 		b, err := s.code1(p, at)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if jumps[i], err = p.point.Patch(p.bias, at); err != nil {
-			return err
+		code, err := p.point.Patch(p.bias, at)
+		if err != nil {
+			return nil, err
 		}
 		if err := write(s.c, pid, tid, at, b); err != nil {
-			return err
+			return nil, err
 		}
+		jumps = append(jumps, patch{p, code, at, b})
 		at += uint64(len(b)+15) &^ 15
 	}
-	for i := range points {
-		if err := write(s.c, pid, tid, points[i].point.Addr+points[i].bias, jumps[i]); err != nil {
-			return err
-		}
-	}
-	return nil
+	return jumps, nil
 }
 
 // code1 is the stub of a point: of kinds that enter the same loop, those with more frames are tried first.
@@ -320,24 +426,34 @@ func (s *session) room(near, size uint64, existing []filter.Program) (uint64, er
 	return 0, fmt.Errorf("%w within reach of %#x; harden its files instead", ErrNoRoom, near)
 }
 
-// gaps returns addresses where size bytes are free, those below an address first, nearest first.
+// gaps returns addresses where size bytes are free, a page apart from their neighbours: those below an address first, nearest
+// first. The maps are in the order of their addresses.
 func gaps(maps []proc.Mapping, near, size uint64) []uint64 {
 	const most = 8
+	// hole is what lies free in front of mapping i, or behind the last one: the addresses that size bytes may begin at.
+	hole := func(i int) (first, last uint64) {
+		last = 1 << 47
+		if i > 0 {
+			first = maps[i-1].End + pageSize
+		}
+		if i < len(maps) {
+			last = maps[i].Start
+		}
+		return max(first, gapStep), last - min(last, size+pageSize)
+	}
+	here, _ := slices.BinarySearchFunc(maps, near, func(m proc.Mapping, va uint64) int { return cmp.Compare(m.Start, va) })
 	var out []uint64
-	for at := near &^ (gapStep - 1); at > near-reach && at > gapStep && len(out) < most; at -= gapStep {
-		if free(maps, at, size) {
+	for i := here; i >= 0 && len(out) < most; i-- {
+		first, last := hole(i)
+		for at := min(last, near) &^ (gapStep - 1); at >= first && at+reach > near && len(out) < most; at -= gapStep {
 			out = append(out, at)
 		}
 	}
-	for at := near&^(gapStep-1) + gapStep; at < near+reach && len(out) < 2*most; at += gapStep {
-		if free(maps, at, size) {
+	for i := here; i <= len(maps) && len(out) < 2*most; i++ {
+		first, last := hole(i)
+		for at := (max(first, near+1) + gapStep - 1) &^ (gapStep - 1); at <= last && at < near+reach && len(out) < 2*most; at += gapStep {
 			out = append(out, at)
 		}
 	}
 	return out
-}
-
-func free(maps []proc.Mapping, at, size uint64) bool {
-	// A page apart from its neighbours.
-	return !slices.ContainsFunc(maps, func(m proc.Mapping) bool { return m.Start < at+size+pageSize && at < m.End+pageSize })
 }

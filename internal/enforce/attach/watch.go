@@ -174,6 +174,7 @@ func (w *watcher) round(ctx context.Context) (alive int) {
 	for pid := range w.a.procs {
 		if !slices.Contains(w.known, pid) {
 			delete(w.a.procs, pid)
+			delete(w.a.prepared, pid)
 		}
 	}
 	return alive
