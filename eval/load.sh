@@ -2,7 +2,8 @@
 # load.sh [PART...]: what enforcement costs under load, and whether anything fails. PART:
 #   attach      nginx and redis answer 100,000 requests while attach installs filters and stubs: none may fail
 #   throughput  nginx and redis plain and behind their filters, by turns, PAIRS (default 5) times: median of the ratios
-#   hardened    the same with hardened copies, without syspart, and how long each takes from its start to the first connection
+#   hardened    the same with hardened copies, without syspart; the processor's time that the server needs for the requests, which
+#               other programs disturb less; and how long each takes from its start to the first connection
 #   faults      syspart is killed at some moment of run, and of attach, ROUNDS (default 100) times each: the server serves on,
 #               also after a reload, and no thread is left traced or stopped
 # Profiles are those of loading.sh (nginx-plain, redis-plain), in OUT (default: out/loading). Prints a line for each. Status 0:
@@ -100,7 +101,7 @@ throughput() {
 		echo "throughput $name: $(ratios)"
 	done
 }
-ratios() { sort -n "$D/ratios" | awk '{r[NR] = $1} END {printf "median ratio %s of %d pairs (%s to %s)", r[int((NR + 1) / 2)], NR, r[1], r[NR]}'; }
+ratios() { sort -n "${1:-$D/ratios}" | awk '{r[NR] = $1} END {printf "median ratio %s of %d pairs (%s to %s)", r[int((NR + 1) / 2)], NR, r[1], r[NR]}'; }
 # began PORT CMD...: milliseconds until a command takes connections; ends it.
 began() {
 	python3 - "$@" <<'PY'
@@ -122,11 +123,16 @@ p.wait()
 print("%.3f" % (took * 1000))
 PY
 }
+# processor: the time in ticks that the server and its children have had so far.
+processor() {
+	local p
+	for p in "$PID" $(pgrep -P "$PID"); do sed 's/.*) //' "/proc/$p/stat"; done | awk '{n += $12 + $13} END {print n}'
+}
 # turns I: which of the two comes first in the Ith pair.
 turns() { (($1 % 2)) && echo hard old || echo old hard; }
 hardened() {
 	local name i form port
-	local -A rate
+	local -A rate ticks
 	for name in nginx redis; do
 		"$SYSPART" harden -p "$OUT/$name-plain.json" -o "$D/$name.d" >/dev/null || { echo "FAIL hardened $name"; bad=1; continue; }
 		local -n old=$name
@@ -134,15 +140,18 @@ hardened() {
 		port=$P
 		[ "$name" = redis ] && port=$((P + 1))
 		: >"$D/ratios"
+		: >"$D/work"
 		for ((i = 0; i < ${PAIRS:-5}; i++)); do
 			for form in $(turns "$i"); do
 				FORM=$form start "$name" && sleep 1 && { [ "$form" = old ] || filtered; } && rate[$form]=$(requests "$name" 100000) || { echo "FAIL hardened $name"; bad=1; break 2; }
+				ticks[$form]=$(processor)
 				stop
 			done
 			awk -v a="${rate[hard]}" -v b="${rate[old]}" 'BEGIN {printf "%.3f\n", a / b}' >>"$D/ratios"
+			awk -v a="${ticks[old]}" -v b="${ticks[hard]}" 'BEGIN {printf "%.3f\n", a / b}' >>"$D/work"
 		done
 		stop
-		echo "hardened $name: requests a second, $(ratios)"
+		echo "hardened $name: requests a second, $(ratios); requests for each second of the processor, $(ratios "$D/work")"
 		: >"$D/ratios"
 		: >"$D/times"
 		for ((i = 0; i < ${STARTS:-20}; i++)); do
@@ -151,9 +160,9 @@ hardened() {
 				rate[$form]=$(began "$port" "${argv[@]}") || { echo "FAIL hardened $name: start"; bad=1; break 2; }
 			done
 			awk -v a="${rate[hard]}" -v b="${rate[old]}" 'BEGIN {printf "%.3f\n", a / b}' >>"$D/ratios"
-			echo "${rate[old]}" >>"$D/times"
+			echo "${rate[old]} ${rate[hard]}" >>"$D/times"
 		done
-		echo "hardened $name: start to first connection, $(ratios), $(sort -n "$D/times" | awk '{p[NR] = $1} END {printf "%s ms plain", p[int((NR + 1) / 2)]}')"
+		echo "hardened $name: milliseconds from start to first connection, $(ratios); the least $(awk '{a = !a || $1 < a ? $1 : a; b = !b || $2 < b ? $2 : b} END {print a " plain, " b " hardened"}' "$D/times")"
 	done
 }
 # The processes beside the server's that execute our own copy of syspart, which nobody else has.
