@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -196,26 +195,28 @@ log leaves them out; --phase entry compares with the whole life of the process.`
 			}
 		}
 		allowed = append(allowed, syscalls.Always().Names()...)
-		denied := 0
+		var denied []seclog.Call
+		for _, c := range seen {
+			if !slices.Contains(allowed, c.Name) {
+				denied = append(denied, c)
+			}
+		}
 		err = a.print(func(w io.Writer) error {
-			for _, c := range seen {
-				if slices.Contains(allowed, c.Name) {
-					continue
-				}
-				denied++
+			for _, c := range denied {
 				if _, err := fmt.Fprintf(w, "%s\t%d\n", c.Name, c.Count); err != nil {
 					return err
 				}
 			}
 			return nil
 		})
-		if err != nil {
+		if err != nil || len(denied) == 0 {
 			return err
 		}
-		if denied > 0 {
-			return &exitStatus{code: exitGate, err: fmt.Errorf("%s: %d calls of the log are not allowed; syspart explain says why: %s", args[0], denied, strings.Join(args, " "))}
+		are := "calls of the log are"
+		if len(denied) == 1 {
+			are = "call of the log is"
 		}
-		return nil
+		return &exitStatus{code: exitGate, err: fmt.Errorf("%s: %d %s not allowed; syspart explain %s %s says why", args[0], len(denied), are, args[0], denied[0].Name)}
 	}
 	return cmd
 }

@@ -91,7 +91,13 @@ func (a *app) loadProfile(path string) (*profile.Profile, error) {
 	if path == "" {
 		return nil, errors.New("no profile; give one with -p, made by syspart profile")
 	}
-	p, err := profile.Load(path)
+	var p *profile.Profile
+	var err error
+	if path == "-" {
+		p, err = profile.Read(a.stdin, "standard input")
+	} else {
+		p, err = profile.Load(path)
+	}
 	if err != nil {
 		return nil, err
 	}

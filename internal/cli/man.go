@@ -141,7 +141,6 @@ func manRoot(root *cobra.Command) []byte {
 			r.item("syspart-"+cmd.Name()+"(1)", "", cmd.Short)
 		}
 	}
-	r.item("syspart completion", "bash|zsh|fish|powershell", "Write a script that completes verbs and flags; --help says where it goes")
 	r.request("SH", "OPTIONS")
 	r.text("Every verb has these.")
 	r.options(root.PersistentFlags())

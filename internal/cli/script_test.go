@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -29,9 +31,11 @@ func TestMain(m *testing.M) {
 //
 //	status N CMD ARGS...   run CMD; its exit status must be N
 //	complaint              stderr of the last command is one line that starts with "syspart: "
+//	files DIR NAME...      a directory has these entries and no others
 //
-// the condition [root], and the variables BAD (a directory of files that are no server's program), PROGRAM (an ELF program of this machine) and, for
-// the fixtures of testdata/servers, BRANCH, NOLOOP and ANYNUMBER.
+// the condition [root], and the variables BAD (a directory of files that are no server's program), PROGRAM (an ELF program of
+// this machine) and, for the fixtures of testdata/servers, BRANCH, NOLOOP and ANYNUMBER, and BRANCHNAME and so on, their names
+// alone.
 func TestScripts(t *testing.T) {
 	program, err := exec.LookPath("sleep")
 	if err != nil {
@@ -54,6 +58,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("PROGRAM", program)
 			for name, path := range servers {
 				env.Setenv(name, path)
+				env.Setenv(name+"NAME", filepath.Base(path))
 			}
 			env.Setenv("NO_COLOR", "1")
 			env.Setenv("XDG_CACHE_HOME", filepath.Join(env.WorkDir, "cache"))
@@ -68,6 +73,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"status":    cmdStatus,
 			"complaint": cmdComplaint,
+			"files":     cmdFiles,
 		},
 	})
 }
@@ -100,6 +106,40 @@ func cmdComplaint(ts *testscript.TestScript, neg bool, args []string) {
 	line, rest, ended := strings.Cut(text, "\n")
 	if neg || len(args) > 0 || !strings.HasPrefix(line, "syspart: ") || rest != "" || !ended {
 		ts.Fatalf("stderr is not one line that starts with syspart: %q", text)
+	}
+}
+
+// cmdFiles compares what is in a directory with a list: nothing half-written is left behind.
+func cmdFiles(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: files DIR NAME...")
+	}
+	entries, err := os.ReadDir(ts.MkAbs(args[0]))
+	ts.Check(err)
+	var got []string
+	for _, e := range entries {
+		got = append(got, e.Name())
+	}
+	if want := slices.Sorted(slices.Values(args[1:])); !slices.Equal(got, want) {
+		ts.Fatalf("%s has %q, want %q", args[0], got, want)
+	}
+}
+
+// TestEveryVerbHasScript: for each verb there is a script of that name, in which it does its work and fails.
+func TestEveryVerbHasScript(t *testing.T) {
+	for _, cmd := range (&app{}).root().Commands() {
+		name := cmd.Name()
+		text, err := os.ReadFile("testdata/script/" + name + ".txt")
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if !regexp.MustCompile(`(?m)^(\[root\] )?exec (syspart|fake) ` + name + `\b`).Match(text) {
+			t.Errorf("%s.txt: nothing that succeeds", name)
+		}
+		if !regexp.MustCompile(`(?m)^status [1-9]\d* (syspart|fake) ` + name + `\b.*\ncomplaint$`).Match(text) {
+			t.Errorf("%s.txt: nothing that fails with one line", name)
+		}
 	}
 }
 

@@ -106,7 +106,8 @@ it: closing a call takes all of them. --phase init prints the paths of the start
   syspart explain --all 5 nginx.json mprotect
   syspart why-not nginx.json setuid
   syspart explain --kind aeMain -o json redis.json mprotect`,
-		Args: exactly(2, "a PROFILE and a SYSCALL"),
+		Args:              exactly(2, "a PROFILE and a SYSCALL"),
+		ValidArgsFunction: completeCall,
 	}
 	s := a.analysisFlags(cmd)
 	form := formatFlag(cmd, "table", "json")

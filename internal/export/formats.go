@@ -61,13 +61,15 @@ func oci(w io.Writer, s *Set, o *Options) error {
 	return e.Encode(d)
 }
 
-// spo writes a SeccompProfile of the security-profiles-operator.
+// spo writes a SeccompProfile of the security-profiles-operator: version v1, cluster-scoped. Its schema (deploy/base-crds of
+// kubernetes-sigs/security-profiles-operator, August 2026) has no error number for the default action: it is EPERM, which is what
+// the runtimes take without one; an API server refuses or drops fields that the schema lacks.
 func spo(w io.Writer, s *Set, o *Options) error {
 	var b strings.Builder
 	action, errno := actionOf(o.Action)
 	fmt.Fprintf(&b, "apiVersion: security-profiles-operator.x-k8s.io/v1\nkind: SeccompProfile\nmetadata:\n  name: %s\nspec:\n  defaultAction: %s\n", objectName(o.Name), action)
-	if errno != nil {
-		fmt.Fprintf(&b, "  defaultErrnoRet: %d\n", *errno)
+	if errno != nil && *errno != uint(unix.EPERM) {
+		return fmt.Errorf("a SeccompProfile fails denied calls with EPERM alone: %w", ErrOptions)
 	}
 	b.WriteString("  architectures:\n  - SCMP_ARCH_X86_64\n  syscalls:\n")
 	for _, g := range groups(s) {
