@@ -40,6 +40,7 @@ var backend = struct {
 	run       func(ctx context.Context, argv []string, plan *enforce.Plan, report func(attach.Thread)) (status int, err error)
 	attach    func(ctx context.Context, pid int, plan *enforce.Plan, wait time.Duration, report func(attach.Thread)) (*attach.Result, error)
 	status    func(pid int, plan *enforce.Plan) ([]attach.State, error)
+	denials   func(ctx context.Context, pid int, plan *enforce.Plan, report func(attach.Denial)) error
 	inject    func(pid, tid, nr int, args ...uint64) (int64, error)
 }{
 	analyze:   pipeline.Analyze,
@@ -56,6 +57,7 @@ var backend = struct {
 	run:       runCommand,
 	attach:    attachTo,
 	status:    attach.Inspect,
+	denials:   attach.Denials,
 	inject:    attach.Inject,
 }
 

@@ -77,7 +77,7 @@ It needs no source and no recompilation.`,
 	cmd.PersistentFlags().Var(&a.color, "color", "colour tables: auto is on a terminal, if NO_COLOR is not set")
 	cmd.CompletionOptions.DisableDefaultCmd = true
 	cmd.AddCommand(a.analyze(), a.loops(), a.callgraph(), a.profile(), a.show(), a.explain(), a.export(), a.diff(), a.merge(), a.verify(), a.check(), a.launch(), a.harden(), a.revert(),
-		a.attach(), a.status(), a.doctor(), a.inject(), a.guard(), a.completion(), a.version())
+		a.attach(), a.status(), a.denials(), a.doctor(), a.inject(), a.guard(), a.completion(), a.version())
 	for _, verb := range cmd.Commands() {
 		completeFlags(verb)
 	}

@@ -7,6 +7,7 @@
 //	Inject(pid, tid, nr, args...) (ret int64, err error)      have a thread make one system call
 //	ReadFilters(pid, tid) ([]filter.Program, error)           what the kernel holds
 //	Inspect(pid, plan) ([]State, error)                       what every thread carries
+//	Denials(ctx, pid, plan, report) error                     calls that filters deny, as they happen
 //
 // # How a thread is made to call
 //
