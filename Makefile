@@ -8,7 +8,7 @@ PREFIX ?= /usr/local
 # Not from the cache: results depend on installed programs, on the kernel, and on packages that tests only list.
 TESTED := -count 1 -timeout 40m
 
-.PHONY: all build install test vet demo bench generate generate-check deps recall crash precision surplus loading rewrite eval edges clean
+.PHONY: stay all build install test vet demo bench generate generate-check deps recall crash precision surplus loading rewrite eval edges clean
 
 all: build
 
@@ -73,6 +73,12 @@ eval: deps build
 	@mkdir -p out
 	@{ sed '/^## /,$$d' docs/evaluation.md && bash eval/eval.sh; } >out/evaluation.md && mv out/evaluation.md docs/evaluation.md
 	@cp out/eval/plots/*.svg docs/
+
+# What carries which filter and whether anything of syspart stays: the table of docs/enforcement.md.
+stay: deps build
+	@bash eval/deps.sh oracle
+	@mkdir -p out
+	@{ sed '/^## What carries what/q' docs/enforcement.md && sed -n '/^## What carries what/,/^| driver/{/^## What/d;/^| driver/d;p}' docs/enforcement.md && bash eval/stay.sh; } >out/enforcement.md && mv out/enforcement.md docs/enforcement.md
 
 # Programs of the system with a new segment behave as before.
 rewrite: deps

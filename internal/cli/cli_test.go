@@ -77,8 +77,8 @@ func TestOutcome(t *testing.T) {
 func TestVerbsHaveHelpAndExamples(t *testing.T) {
 	a := &app{}
 	verbs := a.root().Commands()
-	if len(verbs) != 21 {
-		t.Errorf("%d verbs, want 21", len(verbs))
+	if len(verbs) != 22 {
+		t.Errorf("%d verbs, want 22", len(verbs))
 	}
 	for _, cmd := range verbs {
 		if cmd.Short == "" || cmd.Long == "" || !strings.Contains(cmd.Example, "syspart "+cmd.Name()) || cmd.Args == nil {
