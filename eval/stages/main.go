@@ -6,7 +6,7 @@
 // It prints a row of a Markdown table a program: the sizes of its modules' code in MiB and their instructions; then reading the
 // files' structure, decoding every instruction of every function once (the least that any analysis has to do), summaries (with
 // that decoding), reading summaries from their encoding, linking with them, building the call graph, and walking it from the
-// program's entry. Modules are those that analyze finds. Each figure is the median of three, the garbage collector's work included.
+// program's entry. Modules are those that analyze finds. Each figure is the least of three, the garbage collector's work included.
 package main
 
 import (
@@ -17,7 +17,6 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -92,9 +91,7 @@ func measure(ctx context.Context, program string) (*cost, error) {
 		}
 	}
 	for s := range c.stages {
-		l := []time.Duration{runs[0][s], runs[1][s], runs[2][s]}
-		slices.Sort(l)
-		c.stages[s] = l[1]
+		c.stages[s] = min(runs[0][s], runs[1][s], runs[2][s])
 	}
 	return c, nil
 }
