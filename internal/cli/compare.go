@@ -157,7 +157,7 @@ exit status is then 2. A log is what strace wrote (with or without -f, -c), reco
 the log leaves them out; --phase entry compares with the whole life of the process. Calls by the tables of 32-bit programs, which
 filters deny, are printed as i386:N and x32:N.`,
 		Example: `  syspart verify redis.json strace.txt
-  ausearch -m SECCOMP --raw | syspart verify nginx.json -`,
+  ausearch -m SECCOMP --raw | syspart verify --exe /usr/sbin/nginx nginx.json -`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 2 {
 				return usage(cmd, "want a PROFILE and a LOG")
@@ -167,6 +167,7 @@ filters deny, are printed as i386:N and x32:N.`,
 	}
 	phase := &format{"serving", []string{"serving", "entry"}}
 	cmd.Flags().Var(phase, "phase", "what the log covers")
+	exe := cmd.Flags().String("exe", "", "of audit records only those of the program `PATH`")
 	kind := kindFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		p, err := a.loadProfile(args[0])
@@ -185,7 +186,7 @@ filters deny, are printed as i386:N and x32:N.`,
 			defer f.Close()
 			in = f
 		}
-		seen, err := seclog.Read(in)
+		seen, err := seclog.Read(in, *exe)
 		if err != nil {
 			return fmt.Errorf("%s: %w", filepath.Base(args[1]), err)
 		}

@@ -6,6 +6,7 @@ package seclog
 import (
 	"bufio"
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -29,8 +30,8 @@ type Call struct {
 // MaxLine bounds the lines that are read.
 const MaxLine = 1 << 20
 
-// Read returns the calls of a log, sorted by name.
-func Read(r io.Reader) ([]Call, error) {
+// Read returns the calls of a log, sorted by name. Of audit records those count that are of the program exe, a path; all for "".
+func Read(r io.Reader, exe string) ([]Call, error) {
 	in := bufio.NewReaderSize(r, 64<<10)
 	counts := map[string]int{}
 	if head, _ := in.Peek(512); bytes.HasPrefix(bytes.TrimSpace(head), []byte("{")) {
@@ -42,7 +43,7 @@ func Read(r io.Reader) ([]Call, error) {
 	s := bufio.NewScanner(in)
 	s.Buffer(make([]byte, 0, 64<<10), MaxLine)
 	for s.Scan() {
-		if name, n := line(s.Text()); name != "" {
+		if name, n := line(s.Text(), exe); name != "" {
 			counts[name] += n
 		}
 	}
@@ -90,8 +91,11 @@ func hook(r io.Reader, counts map[string]int) error {
 }
 
 // line returns the call that a line tells of, and how often it was made; "" if none.
-func line(s string) (name string, n int) {
+func line(s, exe string) (name string, n int) {
 	if nr, ok := field(s, "syscall="); ok {
+		if by, ok := field(s, "exe="); ok && exe != "" && path(by) != exe {
+			return "", 0
+		}
 		arch, _ := field(s, "arch=")
 		return recorded(arch, nr), 1
 	}
@@ -159,6 +163,17 @@ func field(s, key string) (string, bool) {
 		value = value[:j]
 	}
 	return value, true
+}
+
+// path reads a path of an audit record: in quotes, in hexadecimal if it has characters that need them, or interpreted.
+func path(value string) string {
+	if text, ok := strings.CutPrefix(value, `"`); ok {
+		return strings.TrimSuffix(text, `"`)
+	}
+	if text, err := hex.DecodeString(value); err == nil {
+		return string(text)
+	}
+	return value
 }
 
 // x32 marks numbers of that table.

@@ -27,15 +27,31 @@ func TestRead(t *testing.T) {
 		"audit": {"type=SECCOMP msg=audit(1.2:3): auid=0 pid=1 comm=\"x\" sig=31 arch=c000003e syscall=101 compat=0 ip=0x1 code=0x80000000\ntype=1326 arch=40000003 syscall=5\n", "[{i386:5 1} {ptrace 1}]"},
 		"hook":  {"{\"defaultAction\":\"SCMP_ACT_ERRNO\",\"syscalls\":[{\"names\":[\"read\",\"no_such\"],\"action\":\"SCMP_ACT_ALLOW\"},{\"names\":[\"write\"],\"action\":\"SCMP_ACT_ERRNO\"}]}", "[{read 1}]"},
 	} {
-		got, err := Read(strings.NewReader(c.log))
+		got, err := Read(strings.NewReader(c.log), "")
 		if err != nil || fmt.Sprint(got) != c.want {
 			t.Errorf("%s: %v, %v; want %s", name, got, err, c.want)
 		}
 	}
 	for _, bad := range []string{"", "hello\n", "{\"syscalls\":", "{}"} {
-		if got, err := Read(strings.NewReader(bad)); !errors.Is(err, ErrFormat) {
+		if got, err := Read(strings.NewReader(bad), ""); !errors.Is(err, ErrFormat) {
 			t.Errorf("%q: %v, %v", bad, got, err)
 		}
+	}
+}
+
+// TestReadOf: of a whole machine's records those of one program, whatever way its path is written.
+func TestReadOf(t *testing.T) {
+	log := `type=SECCOMP msg=audit(1.2:3): pid=1 comm="d" exe="/usr/sbin/d" sig=31 arch=c000003e syscall=101 compat=0
+type=SECCOMP msg=audit(1.2:4): pid=1 comm="e" exe="/usr/sbin/e" sig=31 arch=c000003e syscall=0 compat=0
+type=SYSCALL msg=audit(1.2:5): arch=c000003e syscall=1 pid=1 comm="d" exe=2F7573722F7362696E2F64
+type=SYSCALL msg=audit(11/26/2026 14:07:50.125:6) : arch=x86_64 syscall=setuid pid=1 comm=d exe=/usr/sbin/d
+`
+	got, err := Read(strings.NewReader(log), "/usr/sbin/d")
+	if want := "[{ptrace 1} {setuid 1} {write 1}]"; err != nil || fmt.Sprint(got) != want {
+		t.Errorf("%v, %v; want %s", got, err, want)
+	}
+	if got, err := Read(strings.NewReader(log), "/usr/sbin/f"); !errors.Is(err, ErrFormat) {
+		t.Errorf("of a program that is not there: %v, %v", got, err)
 	}
 }
 
@@ -43,7 +59,7 @@ func FuzzRead(f *testing.F) {
 	f.Add([]byte("[pid 1] read(3) = 0\n"))
 	f.Add([]byte("{\"syscalls\":[{\"names\":[\"read\"],\"action\":\"SCMP_ACT_ALLOW\"}]}"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		got, err := Read(strings.NewReader(string(b)))
+		got, err := Read(strings.NewReader(string(b)), "")
 		if (err == nil) != (len(got) > 0) && err == nil {
 			t.Errorf("%v, %v", got, err)
 		}
