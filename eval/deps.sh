@@ -26,6 +26,7 @@ bwrap:bubblewrap
 firejail:firejail
 runc:runc
 crun:crun
+podman:podman
 systemd-analyze:systemd
 groff:groff-base
 curl:curl

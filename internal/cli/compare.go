@@ -153,10 +153,11 @@ func (a *app) verify() *cobra.Command {
 		Short: "Say which calls of a log a profile does not allow",
 		Long: `verify reads a log of system calls and prints those that the profile's filters would deny, with how often they occur; the
 exit status is then 2. A log is what strace wrote (with or without -f, -c), records of the audit system or the kernel's log
-(type=SECCOMP or SYSCALL, x86-64), or the JSON of oci-seccomp-bpf-hook. Calls before the transition count, too, unless the
-log leaves them out; --phase entry compares with the whole life of the process.`,
+(type=SECCOMP or SYSCALL, raw or interpreted), or the JSON of oci-seccomp-bpf-hook. Calls before the transition count, too, unless
+the log leaves them out; --phase entry compares with the whole life of the process. Calls by the tables of 32-bit programs, which
+filters deny, are printed as i386:N and x32:N.`,
 		Example: `  syspart verify redis.json strace.txt
-  ausearch -m SECCOMP --raw | syspart verify nginx.json -`,
+  ausearch -m SECCOMP --raw | syspart verify --exe /usr/sbin/nginx nginx.json -`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 2 {
 				return usage(cmd, "want a PROFILE and a LOG")
@@ -166,6 +167,7 @@ log leaves them out; --phase entry compares with the whole life of the process.`
 	}
 	phase := &format{"serving", []string{"serving", "entry"}}
 	cmd.Flags().Var(phase, "phase", "what the log covers")
+	exe := cmd.Flags().String("exe", "", "of audit records only those of the program `PATH`")
 	kind := kindFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		p, err := a.loadProfile(args[0])
@@ -184,7 +186,7 @@ log leaves them out; --phase entry compares with the whole life of the process.`
 			defer f.Close()
 			in = f
 		}
-		seen, err := seclog.Read(in)
+		seen, err := seclog.Read(in, *exe)
 		if err != nil {
 			return fmt.Errorf("%s: %w", filepath.Base(args[1]), err)
 		}
@@ -216,7 +218,11 @@ log leaves them out; --phase entry compares with the whole life of the process.`
 		if len(denied) == 1 {
 			are = "call of the log is"
 		}
-		return &exitStatus{code: exitGate, err: fmt.Errorf("%s: %d %s not allowed; syspart explain %s %s says why", args[0], len(denied), are, args[0], denied[0].Name)}
+		err = fmt.Errorf("%s: %d %s not allowed", args[0], len(denied), are)
+		if i := slices.IndexFunc(denied, func(c seclog.Call) bool { _, ok := syscalls.Number(c.Name); return ok }); i >= 0 {
+			err = fmt.Errorf("%w; syspart explain %s %s says why", err, args[0], denied[i].Name)
+		}
+		return &exitStatus{code: exitGate, err: err}
 	}
 	return cmd
 }

@@ -58,7 +58,7 @@ func (p *printer) unresolved(list []profile.Unresolved) {
 				what = p.dress(alarm, "! "+what)
 			}
 			p.printf("    %s\n", strings.TrimRight(what+" "+where, " "))
-			p.sentence("        ", clean(u.Effect))
+			p.sentence("        ", clean(inWords(u.Effect)))
 		}
 		rest = slices.DeleteFunc(rest, isIt)
 	}

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"regexp"
 	"strings"
 
 	"github.com/ianlancetaylor/demangle"
@@ -23,3 +24,9 @@ func demangled(name string) string {
 	}
 	return demangle.Filter(symbol, demangle.NoParams, demangle.MaxLength(maxName)) + rest
 }
+
+// mangled finds names of C++ and Rust in text.
+var mangled = regexp.MustCompile(`\b_[ZR][A-Za-z0-9_.$]+`)
+
+// inWords demangles the names in a sentence.
+func inWords(text string) string { return mangled.ReplaceAllStringFunc(text, demangled) }

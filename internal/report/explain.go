@@ -60,14 +60,14 @@ func (p *printer) paths(list []pipeline.Path) {
 var phases = map[string]string{"serving": "serving", "init": "before the transition"}
 
 // path prints one path: where each step is, and in words what leads to it. Modules are named by their file names alone; the
-// JSON form has their paths, and the names of functions as the files have them.
+// JSON form has their paths, and names of functions as the files have them, too.
 func (p *printer) path(found *pipeline.Path, which string) {
 	p.title("%s, %s%s", clean(found.Kind), phases[found.Phase], which)
 	rows := [][]cell{heading("", "AT", "MODULE", "FUNCTION", "BY")}
 	for i, s := range found.Steps {
 		by := clean(s.Kind)
 		if s.Rule != "" {
-			by += ": " + clean(s.Rule)
+			by += ": " + clean(inWords(s.Rule))
 		}
 		rows = append(rows, []cell{number(i), text(clean(s.Offset)), text(clean(path.Base(s.Module))), text(clean(demangled(s.Function))), text(by)})
 	}

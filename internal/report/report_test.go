@@ -204,6 +204,9 @@ func TestDemangled(t *testing.T) {
 			t.Errorf("%s: %s, want %s", name, got, want)
 		}
 	}
+	if got, want := inWords("in or used by _ZN3srv4loop3runEi; rule: level e, _Zebra"), "in or used by srv::loop::run; rule: level e, _Zebra"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
 	e := explanation()
 	e.Open[0].Steps[1].Function = "_ZN3srv4loop3runEi"
 	contains(t, render(t, func(b *bytes.Buffer) error { return Explanation(b, e, Style{}) }), "1  0xd5e0  libc.so.6  srv::loop::run  plt: symbol execve@GLIBC_2.2.5")
