@@ -61,7 +61,15 @@ func TestPodman(t *testing.T) {
 				out, _ := exec.Command(cli, append([]string{"-s", socket}, words...)...).CombinedOutput()
 				return strings.TrimSpace(string(out))
 			}
-			srv := start(profile)
+			srv := start("unconfined")
+			testbin.Until(t, "redis-server answers in the container", func() bool { return ask("ping") == "PONG" || !srv.Alive() })
+			if !srv.Alive() { // whatever is missing for containers, it is not the profile
+				t.Skipf("podman cannot run containers with %s here: %s", runtime, srv.Output())
+			}
+			ask("shutdown", "nosave")
+			srv.Wait()
+
+			srv = start(profile)
 			testbin.Until(t, "redis-server answers in the container", func() bool { return ask("ping") == "PONG" || !srv.Alive() })
 			if got := ask("set", "greeting", "hello") + ask("get", "greeting"); got != "OKhello" {
 				t.Fatalf("answer %q\n%s", got, srv.Output())
