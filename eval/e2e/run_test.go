@@ -70,6 +70,12 @@ func TestRun(t *testing.T) {
 // kind is left out.
 func readBack(t *testing.T, p *profile.Profile, pids []int) {
 	t.Helper()
+	readBackAbove(t, p, pids, 0)
+}
+
+// readBackAbove is readBack beside so many filters that the server was started with.
+func readBackAbove(t *testing.T, p *profile.Profile, pids []int, inherited int) {
+	t.Helper()
 	seen := make([]bool, len(p.Threads))
 	for _, pid := range pids {
 		for _, tid := range threadIDs(pid) {
@@ -77,7 +83,7 @@ func readBack(t *testing.T, p *profile.Profile, pids []int) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			allowed, err := filter.Allowed(filters...)
+			allowed, err := filter.Allowed(filters[:max(0, len(filters)-inherited)]...)
 			if err != nil {
 				t.Fatal(err)
 			}

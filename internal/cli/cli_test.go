@@ -61,7 +61,7 @@ func TestOutcome(t *testing.T) {
 		{fmt.Errorf("process 9: %w", proc.ErrGone), 1, "process 9: no such process; it has ended, or the number is wrong"},
 		{&proc.TracedError{PID: 9, Tracer: 8}, 1, "process 9: already traced by process 8; end that tracer first"},
 		{fmt.Errorf("process 9: %w", proc.ErrPermission), 1,
-			"process 9: not permitted to trace; run syspart as root or as the server's user, and see /proc/sys/kernel/yama/ptrace_scope"},
+			"process 9: not permitted to trace; run syspart as root or as the server's user, and see /proc/sys/kernel/yama/ptrace_scope; where a unit or a container forbids ptrace, run a copy that syspart harden makes"},
 		{&profile.MissingModule{Path: "/x", Err: missing}, 1,
 			"/x: was there when the server was profiled and is missing now; install it or profile the server again"},
 		{errors.Join(errors.New("one"), errors.New("two")), 1, "one, two"},

@@ -139,7 +139,7 @@ func remedy(err error) string {
 	}
 	switch {
 	case errors.Is(err, proc.ErrPermission):
-		return "run syspart as root or as the server's user, and see /proc/sys/kernel/yama/ptrace_scope"
+		return "run syspart as root or as the server's user, and see /proc/sys/kernel/yama/ptrace_scope; where a unit or a container forbids ptrace, run a copy that syspart harden makes"
 	case errors.Is(err, fs.ErrPermission):
 		return "run syspart as a user who may read it"
 	}

@@ -25,11 +25,15 @@ type agent struct {
 	procs    map[int]*process
 	blobLen  int
 	prepared map[int]*prepared // by process, until the jumps are written
-	// ours: whatever filter a process of the tree carries was installed by us, since we started it without one. It matters
-	// only where filters cannot be read back.
-	ours bool
+	// ours: whatever filters a process of the tree carries beside the inherited ones were installed by us, since we started it
+	// with these alone. They are those of a container or unit that we are in, too, and probe has shown that they let a filter be
+	// installed. It matters only where filters cannot be read back.
+	ours      bool
+	inherited int
 	// installed are the threads in which we have installed a filter, where that cannot be read back.
 	installed map[int]string
+	// owed are threads that were in their loops when jumps were written, and have not passed one.
+	owed map[int]bool
 	// ended is told of tracees that end; set by Run for its child.
 	ended func(tid int, ws unix.WaitStatus)
 }
@@ -55,7 +59,7 @@ func newAgent(p *enforce.Plan, opts *Options) (*agent, error) {
 	v.Own = ownStubs
 	return &agent{
 		plan: p, verifier: v, tracer: proc.NewTracer(nil), files: make(fileCache),
-		tables: observe.NewFiles(), procs: make(map[int]*process), blobLen: len(b), prepared: make(map[int]*prepared), installed: make(map[int]string),
+		tables: observe.NewFiles(), procs: make(map[int]*process), blobLen: len(b), prepared: make(map[int]*prepared), installed: make(map[int]string), owed: make(map[int]bool),
 	}, nil
 }
 
@@ -209,6 +213,7 @@ func (s *session) run() error {
 	}
 	s.th.Status = Installed
 	s.a.installed[tid] = kind.Name
+	delete(s.a.owed, tid)
 	return nil
 }
 
@@ -249,12 +254,15 @@ func (s *session) existing(kind *enforce.Kind) (filters []filter.Program, alread
 	filters, err = readFilters(s.c, s.th.TID)
 	if errors.Is(err, proc.ErrPermission) {
 		if !s.a.ours {
-			return nil, false, fmt.Errorf("thread %d: %w, which only root can read; run as root", s.th.TID, ErrForeignFilter)
+			return nil, false, fmt.Errorf("thread %d: %w, which only root can read, outside of every filter; start the server by run", s.th.TID, ErrForeignFilter)
+		}
+		if st.SeccompFilters == s.a.inherited {
+			return nil, false, nil
 		}
 		for i := range s.a.plan.Kinds {
 			filters = append(filters, s.a.plan.Kinds[i].Filter)
 		}
-		return filters, s.a.installed[s.th.TID] == kind.Name, nil
+		return filters, s.a.installed[s.th.TID] == kind.Name || !s.a.owed[s.th.TID] && s.jumped(kind), nil
 	}
 	if err != nil {
 		return nil, false, err
@@ -263,6 +271,20 @@ func (s *session) existing(kind *enforce.Kind) (filters []filter.Program, alread
 		already = already || f.Equal(kind.Filter)
 	}
 	return filters, already, nil
+}
+
+// jumped reports whether there are jumps at all points of a kind: a thread of it that came into the loop by one has installed
+// its filter.
+func (s *session) jumped(kind *enforce.Kind) bool {
+	for i := range kind.Points {
+		pt := &kind.Points[i]
+		got := make([]byte, len(pt.Old))
+		bias, ok := s.p.stacks.Bias(pt.Module)
+		if !ok || s.c.ReadMem(s.th.PID, pt.Addr+bias, got) != nil || got[0] != 0xe9 || bytes.Equal(got, pt.Old) {
+			return false
+		}
+	}
+	return len(kind.Points) > 0
 }
 
 // readFilters reads the filters of a stopped thread, oldest first.

@@ -57,6 +57,7 @@ func (c *coverage) cover(list func() []int) bool {
 			l, is := c.loose[pid]
 			return c.planted[pid] && (!is || time.Now().Before(l.next))
 		})
+		maps.DeleteFunc(c.planted, func(pid int, _ bool) bool { return !slices.Contains(pids, pid) })
 		maps.DeleteFunc(c.loose, func(pid int, _ loose) bool { return !slices.Contains(pids, pid) })
 		if len(pids) == 0 {
 			return false

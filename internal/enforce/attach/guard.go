@@ -17,7 +17,8 @@ import (
 // have ended. Only descendants that were
 // seen while their parents lived belong to the tree: one that is orphaned between two rounds, as by a server that puts itself
 // into the background, is lost, for nothing tells it from another instance of the program. The error is ErrNeverInside if no
-// thread got its filter, or says why one could not.
+// thread got its filter, or says why one could not. Before ready is called it may be proc.ErrPermission: nothing here may be
+// traced.
 func Guard(ctx context.Context, pid int, plan *enforce.Plan, opts Options, ready func()) error {
 	a, err := newAgent(plan, &opts)
 	if err != nil {
@@ -28,7 +29,18 @@ func Guard(ctx context.Context, pid int, plan *enforce.Plan, opts Options, ready
 	if err != nil {
 		return err
 	}
-	a.ours = ours.Seccomp == 0
+	if err := a.inherit(ours); err != nil {
+		return err
+	}
+	// Better before the server has begun than when it serves.
+	if err := a.tracer.Do(func(c *proc.Conn) error {
+		if err := c.Seize(pid, seizeOptions); err != nil {
+			return err
+		}
+		return c.Detach(pid)
+	}); err != nil {
+		return err
+	}
 	st, err := proc.ReadStat(pid)
 	if err != nil {
 		return err

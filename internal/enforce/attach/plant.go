@@ -186,6 +186,9 @@ func (s *session) jumps(held []int) (loose string, inside []int, err error) {
 		}
 		if kind, _ := s.a.plan.Match(stack.Frames); kind != nil {
 			inside = append(inside, tid)
+			if len(ready.jumps) > 0 {
+				s.a.owed[tid] = true
+			}
 		}
 		if loose == "" && s.a.closing(&stack) {
 			loose = "a thread may be unloading a module"

@@ -40,7 +40,9 @@ func Run(ctx context.Context, argv, env []string, plan *enforce.Plan, opts Optio
 	if err != nil {
 		return launchFailed, err
 	}
-	a.ours = st.Seccomp == unix.SECCOMP_MODE_DISABLED
+	if err := a.inherit(st); err != nil {
+		return launchFailed, err
+	}
 
 	// Processes that lose their parent become our children instead of init's, so that they stay in the tree. They are reaped
 	// below. It is a courtesy: a kernel that refuses loses us processes of daemons, no more.

@@ -167,6 +167,7 @@ func (w *watcher) round(ctx context.Context) (alive int) {
 			}
 			delete(w.threads, tid)
 			delete(w.a.installed, tid)
+			delete(w.a.owed, tid)
 			continue
 		}
 		th.seen = false
