@@ -32,11 +32,9 @@ func TestArriveLater(t *testing.T) {
 	}
 }
 
-// TestMismatch: run with a profile that another vDSO was profiled with, as after an upgrade of the kernel.
-func TestMismatch(t *testing.T) {
-	testbin.NeedRoot(t)
-	bin, _ := testbin.Server(t, "cleanup", "-O2")
-	p, _ := fixtureProfile(t, "cleanup", bin)
+// outdated saves a profile as if it had been made with another vDSO.
+func outdated(t *testing.T, p *profile.Profile) (path string) {
+	t.Helper()
 	for i := range p.Modules {
 		if p.Modules[i].Found == profile.FoundVDSO {
 			p.Modules[i].SHA256 = strings.Repeat("0", 64)
@@ -47,10 +45,19 @@ func TestMismatch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "old.json")
+	path = filepath.Join(t.TempDir(), "old.json")
 	if err := os.WriteFile(path, data, 0o644); err != nil {
 		t.Fatal(err)
 	}
+	return path
+}
+
+// TestMismatch: run with a profile that another vDSO was profiled with, as after an upgrade of the kernel.
+func TestMismatch(t *testing.T) {
+	testbin.NeedRoot(t)
+	bin, _ := testbin.Server(t, "cleanup", "-O2")
+	p, _ := fixtureProfile(t, "cleanup", bin)
+	path := outdated(t, p)
 
 	out, msg, code := call(t, "run", "--on-mismatch", "refuse", "-p", path, "--", bin)
 	if code != 125 && code != 1 || out != "" || !strings.Contains(msg, "[vdso]") || strings.Count(msg, "\n") != 1 {

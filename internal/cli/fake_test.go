@@ -93,6 +93,10 @@ func mainFake() {
 		}
 		return list, nil
 	}
+	backend.denials = func(_ context.Context, pid int, _ *enforce.Plan, report func(attach.Denial)) error {
+		report(attach.Denial{PID: pid, TID: pid + 1, Comm: "d", Kind: "cycle", Nr: 165, Args: []uint64{1, 2}, How: "trap", Where: []string{"d:f+0x1", "d:main+0x2"}})
+		return nil
+	}
 	backend.inject = func(pid, tid, nr int, args ...uint64) (int64, error) {
 		if pid != tid {
 			return -1, errors.New("another thread")
