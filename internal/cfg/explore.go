@@ -1,6 +1,8 @@
 package cfg
 
 import (
+	"bytes"
+	"encoding/binary"
 	"fmt"
 	"slices"
 
@@ -207,6 +209,11 @@ func (w *worker) drain() {
 			w.disc = append(w.disc, decode.Inst{})
 			in := &w.disc[len(w.disc)-1]
 			ok := decode.Decode(sp.code[at:], sp.Start+at, in)
+			if w.b.returns(in) {
+				n, ret := in.Len, [1]byte{0xc3}
+				decode.Decode(ret[:], sp.Start+at, in)
+				in.Len = n
+			}
 			w.idx[off] = int32(len(w.disc))
 			at += uint64(in.Len)
 			if !ok || !w.follow(in, first) {
@@ -245,6 +252,32 @@ func (w *worker) follow(in *decode.Inst, first int) bool {
 		return false
 	}
 	return true
+}
+
+// Bodies of return thunks, behind the call that makes them: they drop its return address and return to the one before.
+var returnThunks = [][]byte{{0x48, 0x8d, 0x64, 0x24, 0x08, 0xc3}, {0x48, 0x83, 0xc4, 0x08, 0xc3}} // lea 8(%rsp), %rsp; add $8, %rsp
+
+// returns reports whether an instruction is a return in disguise (-mfunction-return=thunk of gcc): a call of the body of a
+// return thunk, or a jump to such a call.
+func (b *builder) returns(in *decode.Inst) bool {
+	if in.Op != decode.OpCall && in.Op != decode.OpJmp || in.Flags&(decode.Indirect|decode.Far) != 0 {
+		return false
+	}
+	to := uint64(in.Imm)
+	if in.Op == decode.OpJmp {
+		call, ok := b.f.Bytes(to, 5)
+		if !ok || call[0] != 0xe8 || !b.inText(to) {
+			return false
+		}
+		to += 5 + uint64(int64(int32(binary.LittleEndian.Uint32(call[1:]))))
+	}
+	code := b.f.Tail(to)
+	for _, t := range returnThunks {
+		if bytes.HasPrefix(code, t) {
+			return b.inText(to)
+		}
+	}
+	return false
 }
 
 // lead marks the instruction at va, about to be decoded, as a leader.

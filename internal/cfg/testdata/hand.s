@@ -16,6 +16,7 @@ _start:
 	call mixed
 	call computed
 	call fallcond
+	call thunked
 	lea constants(%rip), %rax
 	movdqa (%rax), %xmm0
 	lea table(%rip), %rcx
@@ -25,6 +26,28 @@ _start:
 	syscall
 	.cfi_endproc
 	.size _start, .-_start
+
+# A return thunk, as -mfunction-return=thunk makes it.
+# WANT: returns thunked return_thunk
+	.type thunked, @function
+thunked:
+	.cfi_startproc
+	mov $1, %eax
+	jmp return_thunk
+	.cfi_endproc
+	.size thunked, .-thunked
+
+	.type return_thunk, @function
+return_thunk:
+	.cfi_startproc
+	call 2f
+1:	pause
+	lfence
+	jmp 1b
+2:	lea 8(%rsp), %rsp
+	ret
+	.cfi_endproc
+	.size return_thunk, .-return_thunk
 
 # A jump behind the lock prefix: two instructions overlap.
 # WANT: returns locked
