@@ -87,7 +87,6 @@ faults: deps build
 	@mkdir -p out
 	@bash eval/faults.sh >out/faults.md; s=$$?; bash eval/section.sh docs/anybinary.md Faults <out/faults.md && exit $$s
 
-# The paper's tables with our figures: docs/evaluation.md.
 # The paper's tables with our figures: docs/evaluation.md. What an earlier run has left in out/eval is kept; SKIP="levels forms"
 # leaves out what needs the network.
 eval: deps build
