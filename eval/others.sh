@@ -84,16 +84,17 @@ s.sendall(bytes.fromhex(\"3005000161\")+b\"hi\"); assert s.recv(16)[-2:]==b\"hi\
 		printf 'listen-address 127.0.0.1:%d\nconfdir /etc/privoxy\nlogdir %s\n' "$P" "$D" >"$D/conf"
 		CMD=(privoxy --no-daemon "$D/conf") USE="curl -sfm 5 -x http://127.0.0.1:$P http://p.p/ | grep -qi privoxy" ;;
 	ngircd)
-		printf '[Global]\nName = irc.test.example\nInfo = t\nListen = 127.0.0.1\nPorts = %d\nServerUID = root\nServerGID = root\n[Options]\nDNS = no\nIdent = no\nPAM = no\n' "$P" >"$D/conf"
+		printf '[Global]\nName = irc.test.example\nInfo = t\nListen = 127.0.0.1\nPorts = %d\nServerUID = root\nServerGID = root\n[Limits]\nMaxConnectionsIP = 0\n[Options]\nDNS = no\nIdent = no\nPAM = no\n' "$P" >"$D/conf"
 		CMD=(ngircd -n -f "$D/conf")
-		USE="python3 -c 'import socket
-s=socket.create_connection((\"127.0.0.1\",$P),5); s.settimeout(8); s.sendall(b\"NICK n\\r\\nUSER u 0 * :r\\r\\n\"); t=b\"\"
+		USE="python3 -c 'import os, socket
+s=socket.create_connection((\"127.0.0.1\",$P),5); s.settimeout(8); s.sendall(b\"NICK n%d\\r\\nUSER u 0 * :r\\r\\n\" % os.getpid()); t=b\"\"
 while b\" 001 \" not in t:
   x=s.recv(999); assert x; t+=x
   if b\"PING\" in x: s.sendall(b\"PONG\"+x.split(b\"PING\")[1])'" ;;
 	squid)
-		printf 'http_port 127.0.0.1:%d\npid_filename %s/pid\naccess_log none\ncache_log %s/log\ncache_effective_user root\ncoredump_dir %s\nhttp_access allow all\nvisible_hostname t\nnetdb_filename none\npinger_enable off\n' "$P" "$D" "$D" "$D" >"$D/conf"
-		CMD=(squid -N -f "$D/conf") USE="curl -sm 8 -o $D/page -w '%{http_code}' -x http://127.0.0.1:$P http://127.0.0.1:1/ | grep -q 503" ;;
+		printf 'http_port 127.0.0.1:%d\npid_filename %s/pid\naccess_log none\ncache_log %s/log\ncache_effective_user proxy\ncoredump_dir %s\nhttp_access allow all\nvisible_hostname t\nnetdb_filename none\npinger_enable off\n' "$P" "$D" "$D" "$D" >"$D/conf"
+		chown proxy "$D"
+		CMD=(squid -n "t$P" -N -f "$D/conf") USE="curl -sm 8 -o $D/page -w '%{http_code}' -x http://127.0.0.1:$P http://127.0.0.1:1/ | grep -q 503" ;;
 	*) return 1 ;;
 	esac
 }

@@ -475,8 +475,12 @@ func (a *Analysis) call(s *State, idx int32) {
 	if !quiet {
 		a.leakAll(s, scratch, true)
 	}
-	a.lose(s.Reg[decode.R10])
-	a.lose(s.Reg[decode.RAX])
+	for _, r := range [...]decode.Reg{decode.R10, decode.RAX} {
+		// What finds the target of a call is no argument: functions that are called through pointers keep to the psABI.
+		if i := &a.f.Insts[idx]; i.Flags&decode.Indirect == 0 || i.Base != r && !(i.Src.Kind == decode.ArgReg && i.Src.Reg == r) {
+			a.lose(s.Reg[r])
+		}
+	}
 	a.loseStackArgs(s)
 	if a.tracking && len(a.f.Pads) > 0 { // what is here may be found again where an exception lands
 		for r, v := range s.Reg {
