@@ -96,7 +96,7 @@ func (a *app) explain() *cobra.Command {
 		Use:     "explain [flags] PROFILE SYSCALL",
 		Aliases: []string{"why-not"},
 		Short:   "Say why a system call is allowed, or why not",
-		Long: `explain prints, for each thread kind that may make a system call while it serves, the shortest path from its transition point to
+		Long: `explain prints, for each thread kind that may make a system call while it serves, the shortest path from its main loop to
 the place where the call is made, with the reason for each step. For the others it says that the call is closed, and prints the path
 by which their start came to it, if it did. why-not is the same verb.
 

@@ -84,7 +84,7 @@ func Explain(ctx context.Context, p *profile.Profile, q Question, opt Options) (
 		why := t.Kind + ": closed: nothing that can run after the transition makes it"
 		if set(t.Init).Has(nr) {
 			for _, starts := range [][]callgraph.Start{f.Init(k, f.Entry()), f.Entry()} {
-				if before := pathsTo(g, g.WalkSignals(starts), nr, t.Kind, "init", q.Paths); len(before) > 0 {
+				if before := pathsTo(g, starts, nr, t.Kind, "init", q.Paths); len(before) > 0 {
 					x.Before = append(x.Before, before...)
 					why += fmt.Sprintf("; before it, %s can", before[0].Steps[len(before[0].Steps)-1].Function)
 					break
@@ -105,7 +105,7 @@ func whyOpen(g *callgraph.Graph, f *phase.Finder, k *phase.Kind, p *profile.Prof
 	because := func(s Step) []Path {
 		return []Path{{Kind: t.Kind, Phase: "serving", Syscall: syscalls.Name(nr), Steps: []Step{s}}}
 	}
-	if paths := pathsTo(g, g.WalkSignals(f.Serving(k)), nr, t.Kind, "serving", n); len(paths) > 0 {
+	if paths := pathsTo(g, f.Serving(k), nr, t.Kind, "serving", n); len(paths) > 0 {
 		return paths
 	}
 	if lost := f.Unknown(k); len(lost) > 0 {
@@ -151,14 +151,29 @@ func kindOf(f *phase.Finder, t *profile.Thread) (*phase.Kind, error) {
 	return k, nil
 }
 
-// pathsTo returns up to n paths to a call, none if it is not reached.
-func pathsTo(g *callgraph.Graph, r *callgraph.Reach, nr int, kind, ph string, n int) []Path {
-	if !r.Calls.Has(nr) {
-		return nil
-	}
+// pathsTo returns up to n paths from starts to a call, none if it is not reached. Handlers of signals are next to everything and
+// say little, so paths from them come last, and only to where no other leads.
+func pathsTo(g *callgraph.Graph, starts []callgraph.Start, nr int, kind, ph string, n int) []Path {
 	var out []Path
-	for _, route := range r.Routes(nr, n) {
-		out = append(out, pathOf(g, &route, nr, kind, ph))
+	last := map[Step]bool{}
+	for _, walk := range []func([]callgraph.Start) *callgraph.Reach{g.Walk, g.WalkSignals} {
+		if len(out) == n {
+			break
+		}
+		r := walk(starts)
+		if !r.Calls.Has(nr) {
+			continue
+		}
+		var more []Path
+		for _, route := range r.Routes(nr, n) {
+			if p := pathOf(g, &route, nr, kind, ph); !last[p.Steps[len(p.Steps)-1]] {
+				more = append(more, p)
+			}
+		}
+		for _, p := range more[:min(len(more), n-len(out))] {
+			out = append(out, p)
+			last[p.Steps[len(p.Steps)-1]] = true
+		}
 	}
 	return out
 }
