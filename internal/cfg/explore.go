@@ -209,9 +209,9 @@ func (w *worker) drain() {
 			w.disc = append(w.disc, decode.Inst{})
 			in := &w.disc[len(w.disc)-1]
 			ok := decode.Decode(sp.code[at:], sp.Start+at, in)
-			if w.b.returns(in) {
-				n, ret := in.Len, [1]byte{0xc3}
-				decode.Decode(ret[:], sp.Start+at, in)
+			if meant := w.b.thunk(in); meant != nil {
+				n := in.Len
+				decode.Decode(meant, sp.Start+at, in)
 				in.Len = n
 			}
 			w.idx[off] = int32(len(w.disc))
@@ -254,30 +254,39 @@ func (w *worker) follow(in *decode.Inst, first int) bool {
 	return true
 }
 
-// Bodies of return thunks, behind the call that makes them: they drop its return address and return to the one before.
-var returnThunks = [][]byte{{0x48, 0x8d, 0x64, 0x24, 0x08, 0xc3}, {0x48, 0x83, 0xc4, 0x08, 0xc3}} // lea 8(%rsp), %rsp; add $8, %rsp
-
-// returns reports whether an instruction is a return in disguise (-mfunction-return=thunk of gcc): a call of the body of a
-// return thunk, or a jump to such a call.
-func (b *builder) returns(in *decode.Inst) bool {
-	if in.Op != decode.OpCall && in.Op != decode.OpJmp || in.Flags&(decode.Indirect|decode.Far) != 0 {
-		return false
+// thunk returns the instruction that a direct call or jump stands for, if its target is a thunk that keeps processors from
+// speculating (-mfunction-return=thunk and -mindirect-branch=thunk of gcc, -mretpoline of clang), nil otherwise. A thunk
+// begins with a call of its body. The body of one drops the call's return address and returns to the one before: a return. That
+// of the other puts a register there and returns: a jump to what the register holds.
+func (b *builder) thunk(in *decode.Inst) []byte {
+	if in.Op != decode.OpCall && in.Op != decode.OpJmp || in.Flags&(decode.Indirect|decode.Far) != 0 || !b.inText(uint64(in.Imm)) {
+		return nil
 	}
 	to := uint64(in.Imm)
-	if in.Op == decode.OpJmp {
-		call, ok := b.f.Bytes(to, 5)
-		if !ok || call[0] != 0xe8 || !b.inText(to) {
-			return false
+	body := b.f.Tail(to)
+	jump := true // control does not come back
+	if len(body) > 5 && body[0] == 0xe8 {
+		jump = in.Op == decode.OpJmp
+		if to += 5 + uint64(int64(int32(binary.LittleEndian.Uint32(body[1:])))); !b.inText(to) {
+			return nil
 		}
-		to += 5 + uint64(int64(int32(binary.LittleEndian.Uint32(call[1:]))))
+		body = b.f.Tail(to)
+	} else if in.Op == decode.OpJmp {
+		return nil
 	}
-	code := b.f.Tail(to)
-	for _, t := range returnThunks {
-		if bytes.HasPrefix(code, t) {
-			return b.inText(to)
+	switch {
+	case bytes.HasPrefix(body, []byte{0x48, 0x8d, 0x64, 0x24, 0x08, 0xc3}), bytes.HasPrefix(body, []byte{0x48, 0x83, 0xc4, 0x08, 0xc3}):
+		if jump { // lea 8(%rsp), %rsp or add $8, %rsp; ret
+			return []byte{0xc3}
 		}
+	case len(body) > 4 && body[0]&0xfb == 0x48 && body[1] == 0x89 && body[2]&0xc7 == 0x04 && body[3] == 0x24 && body[4] == 0xc3:
+		op := byte(0xd0) // mov %reg, (%rsp); ret: call *%reg
+		if jump {
+			op = 0xe0 // jmp *%reg
+		}
+		return []byte{0x40 | body[0]>>2&1, 0xff, op | body[2]>>3&7}
 	}
-	return false
+	return nil
 }
 
 // lead marks the instruction at va, about to be decoded, as a leader.

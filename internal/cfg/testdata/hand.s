@@ -17,6 +17,7 @@ _start:
 	call computed
 	call fallcond
 	call thunked
+	call through
 	lea constants(%rip), %rax
 	movdqa (%rax), %xmm0
 	lea table(%rip), %rcx
@@ -48,6 +49,33 @@ return_thunk:
 	ret
 	.cfi_endproc
 	.size return_thunk, .-return_thunk
+
+# An indirect call as -mindirect-branch=thunk makes it.
+# WANT: returns through
+# WANT: joined through behind_thunk
+	.type through, @function
+through:
+	.cfi_startproc
+	push %rbx
+	lea locked(%rip), %r13
+	call thunk_r13
+behind_thunk:
+	pop %rbx
+	ret
+	.cfi_endproc
+	.size through, .-through
+
+	.type thunk_r13, @function
+thunk_r13:
+	.cfi_startproc
+	call 2f
+1:	pause
+	lfence
+	jmp 1b
+2:	mov %r13, (%rsp)
+	ret
+	.cfi_endproc
+	.size thunk_r13, .-thunk_r13
 
 # A jump behind the lock prefix: two instructions overlap.
 # WANT: returns locked
