@@ -1,6 +1,6 @@
 #!/bin/bash
 # load.sh [PART...]: what enforcement costs under load, and whether anything fails. PART:
-#   attach      nginx and redis answer 100,000 requests while attach installs filters and stubs: none may fail
+#   attach      nginx and redis answer 300,000 and 500,000 requests while attach installs filters and stubs: none may fail
 #   throughput  nginx and redis plain and behind their filters, by turns, PAIRS (default 5) times: median of the ratios
 #   hardened    the same with hardened copies, without syspart; the processor's time that the server needs for the requests, which
 #               other programs disturb less; and how long each takes from its start to the first connection
@@ -70,15 +70,17 @@ filtered() {
 }
 bad=0
 attach() {
-	local name
+	local name n
 	for name in nginx redis; do
 		start "$name" || { bad=1; continue; }
-		requests "$name" 100000 >"$D/rate" &
+		n=300000
+		[ "$name" = redis ] && n=500000 # or they are done before attach is
+		requests "$name" $n >"$D/rate" &
 		local load=$!
 		sleep 0.5
 		"$SYSPART" attach -p "$OUT/$name-plain.json" "$PID" >"$D/attach" 2>&1 || { cat "$D/attach" >&2; bad=1; }
 		if kill -0 "$load" 2>/dev/null && wait "$load" && filtered; then
-			echo "attach $name: 100000 requests, none failed, $(tail -1 "$D/attach")"
+			echo "attach $name: $n requests, none failed, $(tail -1 "$D/attach")"
 		else
 			echo "FAIL attach $name: $(tail -3 "$D/ab" "$D/rb" 2>/dev/null)"
 			bad=1
