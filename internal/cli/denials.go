@@ -36,15 +36,7 @@ With --syslog the lines go to the system's log, too: WHERE is "local", or the pa
 	path := profileFlag(cmd)
 	where := cmd.Flags().String("syslog", "", "write to the system's log, `WHERE`: local, or a socket's path")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		pid, err := processID(args[0])
-		if err != nil {
-			return err
-		}
-		p, err := a.loadProfile(*path)
-		if err != nil {
-			return err
-		}
-		plan, err := backend.plan(cmd.Context(), p, filter.KillProcess, *s)
+		pid, plan, err := a.target(cmd.Context(), args[0], *path, filter.KillProcess, *s)
 		if err != nil {
 			return err
 		}

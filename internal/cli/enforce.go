@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -14,7 +15,9 @@ import (
 	"syspart/internal/enforce"
 	"syspart/internal/enforce/attach"
 	"syspart/internal/filter"
+	"syspart/internal/pipeline"
 	"syspart/internal/report"
+	"syspart/internal/stub"
 	"syspart/internal/syscalls"
 )
 
@@ -34,6 +37,35 @@ func actionFlag(cmd *cobra.Command) *action {
 	v := &action{filter.KillProcess}
 	cmd.Flags().Var(v, "action", "what happens to a denied call: kill-process, errno, errno:NAME, log or trap")
 	return v
+}
+
+// refusedFlag adds --if-refused.
+func refusedFlag(cmd *cobra.Command) *format {
+	v := &format{"end", []string{"end", "serve"}}
+	cmd.Flags().Var(v, "if-refused", "what a server's process does if the kernel refuses a thread its filter: end, or serve without it")
+	return v
+}
+
+// failure is what --if-refused says.
+func failure(refused *format) stub.Failure {
+	if refused.value == "serve" {
+		return stub.Serves
+	}
+	return stub.Ends
+}
+
+// target reads what a verb is given that has to do with a running server: its process id and the plan of its profile.
+func (a *app) target(ctx context.Context, arg, path string, act filter.Action, s pipeline.Options) (int, *enforce.Plan, error) {
+	pid, err := processID(arg)
+	if err != nil {
+		return 0, nil, err
+	}
+	p, err := a.loadProfile(path)
+	if err != nil {
+		return 0, nil, err
+	}
+	plan, err := backend.plan(ctx, p, act, s)
+	return pid, plan, err
 }
 
 // launch builds the verb run.
@@ -60,6 +92,7 @@ still stand ("reanalyse"), the server is not started ("refuse"), or it is starte
 	s := a.analysisFlags(cmd)
 	path := profileFlag(cmd)
 	act := actionFlag(cmd)
+	refused := refusedFlag(cmd)
 	mismatch := mismatchFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		p, err := a.loadProfile(*path)
@@ -83,6 +116,7 @@ still stand ("reanalyse"), the server is not started ("refuse"), or it is starte
 		if err != nil {
 			return launching(err)
 		}
+		plan.Failure = failure(refused)
 		a.progress.clear()
 		code, err := backend.run(cmd.Context(), args, plan, a.warner())
 		if err != nil {
@@ -139,22 +173,16 @@ server's memory. The filters cannot be taken away again.`,
 	s := a.analysisFlags(cmd)
 	path := profileFlag(cmd)
 	act := actionFlag(cmd)
+	refused := refusedFlag(cmd)
 	strict := cmd.Flags().Bool("strict", false, "exit with 3 if a thread got no filter")
 	wait := cmd.Flags().Duration("wait", 0, "go on for `TIME` while there are threads outside their main loops")
 	dry := cmd.Flags().Bool("dry-run", false, "change nothing; show what each thread carries and which main loop it is in")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		pid, err := processID(args[0])
+		pid, plan, err := a.target(cmd.Context(), args[0], *path, act.Action, *s)
 		if err != nil {
 			return err
 		}
-		p, err := a.loadProfile(*path)
-		if err != nil {
-			return err
-		}
-		plan, err := backend.plan(cmd.Context(), p, act.Action, *s)
-		if err != nil {
-			return err
-		}
+		plan.Failure = failure(refused)
 		a.progress.clear()
 		if *dry {
 			list, err := backend.status(pid, plan)

@@ -18,6 +18,7 @@ import (
 	"syspart/internal/phase"
 	"syspart/internal/pipeline"
 	"syspart/internal/proc"
+	"syspart/internal/stub"
 	"syspart/internal/syscalls"
 	"syspart/profile"
 )
@@ -75,7 +76,7 @@ func mainFake() {
 	}
 	backend.run = func(_ context.Context, argv []string, plan *enforce.Plan, _ func(attach.Thread)) (int, error) {
 		cmd := passThrough(argv)
-		cmd.Env = append(os.Environ(), "ACTION="+plan.Action.String())
+		cmd.Env = append(os.Environ(), "ACTION="+plan.Action.String(), fmt.Sprint("SERVES=", plan.Failure == stub.Serves))
 		if err := cmd.Start(); err != nil {
 			return proc.LaunchStatus(err), err
 		}

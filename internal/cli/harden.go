@@ -23,6 +23,7 @@ import (
 type hardenFlags struct {
 	analysis *pipeline.Options
 	act      *action
+	refused  *format
 	mismatch *format
 	partial  *bool
 	show     *bool
@@ -50,7 +51,7 @@ With --verify nothing is written: FILE and its libraries are compared with what 
 	}
 	f := hardenFlags{analysis: a.analysisFlags(cmd)}
 	path := profileFlag(cmd)
-	f.act = actionFlag(cmd)
+	f.act, f.refused = actionFlag(cmd), refusedFlag(cmd)
 	dir := cmd.Flags().StringP("output", "o", "", "write to the directory `DIR`, which is made")
 	f.show = cmd.Flags().Bool("print", false, "print each patch")
 	f.mismatch = &format{"refuse", []string{"refuse", "warn"}}
@@ -94,7 +95,7 @@ With --verify nothing is written: FILE and its libraries are compared with what 
 
 // hardened hardens a program whose contents are at the path original, if that is not "".
 func (a *app) hardened(ctx context.Context, p *profile.Profile, libraries, original string, f hardenFlags) (*pipeline.Hardened, error) {
-	h, err := backend.harden(ctx, p, pipeline.HardenOptions{Action: f.act.Action, Partial: *f.partial, Warn: f.mismatch.value == "warn",
+	h, err := backend.harden(ctx, p, pipeline.HardenOptions{Action: f.act.Action, Partial: *f.partial, Failure: failure(f.refused), Warn: f.mismatch.value == "warn",
 		Libraries: libraries, Original: original}, *f.analysis)
 	a.progress.clear()
 	return h, err

@@ -86,7 +86,7 @@ func Explain(ctx context.Context, p *profile.Profile, q Question, opt Options) (
 			for _, starts := range [][]callgraph.Start{f.Init(k, f.Entry()), f.Entry()} {
 				if before := pathsTo(g, starts, nr, t.Kind, "init", q.Paths); len(before) > 0 {
 					x.Before = append(x.Before, before...)
-					why += fmt.Sprintf("; its start makes it in %s, by the way below", before[0].Steps[len(before[0].Steps)-1].Function)
+					why += fmt.Sprintf("; its start makes it in %s, see below", before[0].Steps[len(before[0].Steps)-1].Function)
 					break
 				}
 			}

@@ -26,6 +26,8 @@ var ErrHarden = errors.New("cannot be hardened")
 // HardenOptions say how a program is hardened.
 type HardenOptions struct {
 	Action filter.Action
+	// Failure is what the program does if the kernel refuses a filter.
+	Failure stub.Failure
 	// Partial leaves out kinds of threads that cannot filter themselves, instead of refusing.
 	Partial bool
 	// Warn has the program say that modules are loaded which it was not made for, and go on; else it ends.
@@ -84,6 +86,7 @@ func Harden(ctx context.Context, p *profile.Profile, opt HardenOptions, analysis
 	if err != nil {
 		return nil, err
 	}
+	plan.Failure = opt.Failure
 	h := &hardening{p: p, plan: plan, analysis: analysis, files: map[string]*hardenedFile{}, images: map[string]*image.File{}}
 	defer h.close()
 	out := &Hardened{}

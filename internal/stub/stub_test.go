@@ -375,7 +375,7 @@ func TestOnce(t *testing.T) {
 	}
 }
 
-// TestRefused: if the kernel refuses, the process ends, or with Warn goes on with everything as it was.
+// TestRefused: if the kernel refuses, the process ends, or with Serves goes on with everything as it was.
 func TestRefused(t *testing.T) {
 	s := shapes[slices.IndexFunc(shapes, func(s shape) bool { return s.name == "header" })]
 	for _, failure := range []Failure{Ends, Serves} {
