@@ -277,3 +277,22 @@ func TestPlanRefuses(t *testing.T) {
 	}
 	refused("rebuilt", p.Program.Path, p)
 }
+
+// TestAnalyzeAssumptions: what rests on Go's compiler is said of programs that it made, and of no others. This test is one.
+func TestAnalyzeAssumptions(t *testing.T) {
+	c, _ := testbin.Server(t, "branch", "-O2", "-static")
+	this, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, bin := range []string{c, this} {
+		a, err := Analyze(context.Background(), bin, []string{"entry"}, opt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		said := slices.ContainsFunc(a.Assumptions, func(s string) bool { return strings.HasPrefix(s, "Go's compiler") })
+		if said != (bin == this) {
+			t.Errorf("%s: says what rests on Go's compiler: %v", bin, said)
+		}
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"syspart/internal/callgraph"
 	"syspart/internal/link"
 	"syspart/internal/observe"
+	"syspart/internal/summary"
 	"syspart/profile"
 )
 
@@ -129,6 +130,10 @@ func assumptions(g *callgraph.Graph) []string {
 		"a library does not look its own functions up by a name put together at run time, and nobody looks up functions of libc or the loader so",
 		"where a module lets sigaction save handlers outside of frames and variables, those that it installs from there are saved ones; libc's own system calls for handlers install its own",
 		"system calls that take structures of plain data (names, socket addresses, times, sets) hand no pointers in them on",
+		"the kernel calls functions whose addresses it finds in memory, none that a system call has in a register",
+	}
+	if slices.ContainsFunc(g.P.Modules, isGo) {
+		a = append(a, "Go's compiler makes pointers to functions by relocations, address-making instructions and the tables of its run time alone, and Go's code keeps to Go's calling convention")
 	}
 	if g.Gated() {
 		a = append(a, callgraph.GateAssumption)
@@ -146,4 +151,9 @@ func moduleOf(p *link.Program, path string) int {
 		}
 	}
 	return -1
+}
+
+// isGo reports whether a module has code that Go's compiler made, whose methods are found by number.
+func isGo(m *link.Module) bool {
+	return slices.ContainsFunc(m.Always, func(p summary.Ptr) bool { return p.Role == summary.RoleMethod })
 }
