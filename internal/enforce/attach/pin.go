@@ -50,8 +50,10 @@ func loaded(pid int, program uint64) (map[uint64]uint64, error) {
 			if debug == 0 {
 				break
 			}
+			n := 0 // not len(list): the list of a process that means harm may go round
 			for entry := word(debug + 8); entry != 0 && err == nil; entry = word(entry + 24) {
-				if list[word(entry)] = entry; len(list) > maxLoaded {
+				list[word(entry)] = entry
+				if n++; n > maxLoaded {
 					return nil, fmt.Errorf("process %d: the loader's list does not end: %w", pid, ErrThread)
 				}
 			}
