@@ -1,6 +1,7 @@
 package attach
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -213,7 +214,7 @@ func (d *denials) place(module string, va uint64) string {
 					funcs = append(funcs, s)
 				}
 			}
-			slices.SortStableFunc(funcs, func(a, b image.Symbol) int { return compareSymbols(&a, &b) })
+			slices.SortStableFunc(funcs, compareSymbols)
 		}
 		d.names[module] = funcs
 	}
@@ -230,14 +231,8 @@ func (d *denials) place(module string, va uint64) string {
 	return fmt.Sprintf("%s+%#x", base, va)
 }
 
-// compareSymbols orders symbols by their addresses, and those of one address by their names, the last of which counts: fewest
-// underscores.
-func compareSymbols(a, b *image.Symbol) int {
-	switch {
-	case a.Value != b.Value && a.Value < b.Value:
-		return -1
-	case a.Value != b.Value:
-		return 1
-	}
-	return strings.Compare(b.Name, a.Name)
+// compareSymbols orders symbols by their addresses, and those of one address by their names, the last of which counts: the one
+// with fewest underscores before it.
+func compareSymbols(a, b image.Symbol) int {
+	return cmp.Or(cmp.Compare(a.Value, b.Value), strings.Compare(a.Name, b.Name))
 }
