@@ -205,7 +205,7 @@ func FuzzCache(f *testing.F) {
 	})
 }
 
-func TestParseCPU(t *testing.T) {
+func TestCPU(t *testing.T) {
 	const v2 = "fpu sse2 cx16 lahf_lm popcnt pni sse4_1 sse4_2 ssse3"
 	const v3 = v2 + " avx avx2 bmi1 bmi2 f16c fma abm movbe xsave"
 	const v4 = v3 + " avx512f avx512bw avx512cd avx512dq avx512vl"
@@ -221,12 +221,16 @@ func TestParseCPU(t *testing.T) {
 		{"GenuineIntel", v4 + " avx512er avx512pf", cpuInfo{4, "xeon_phi"}},
 		{"AuthenticAMD", strings.Replace(v4, "movbe", "", 1), cpuInfo{2, "x86_64"}},
 	} {
-		text := "processor\t: 0\nvendor_id\t: " + test.vendor + "\nflags\t\t: " + test.flags + "\n\nprocessor\t: 1\nflags\t: none\n"
-		if got := parseCPU(text); got != test.want {
+		flags := map[string]bool{}
+		for f := range strings.FieldsSeq(test.flags) {
+			flags[f] = true
+		}
+		if got := cpuOf(test.vendor, flags); got != test.want {
 			t.Errorf("%s %s: %+v, want %+v", test.vendor, test.flags, got, test.want)
 		}
 	}
-	if got := parseCPU(""); got != (cpuInfo{1, "x86_64"}) {
-		t.Errorf("nothing: %+v", got)
+	text := "processor\t: 0\nvendor_id\t: GenuineIntel\nflags\t\t: fpu\n\nprocessor\t: 1\nvendor_id\t: none\n"
+	if got := vendor(text); got != "GenuineIntel" || vendor("") != "" {
+		t.Errorf("vendor: %q", got)
 	}
 }

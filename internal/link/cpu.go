@@ -4,6 +4,8 @@ import (
 	"os"
 	"strings"
 	"sync"
+
+	"golang.org/x/sys/cpu"
 )
 
 // cpuInfo is what the loader's search depends on of the processor.
@@ -12,38 +14,46 @@ type cpuInfo struct {
 	platform string // $PLATFORM as glibc expands it
 }
 
-// thisCPU is that of the running machine.
+// thisCPU is that of the running machine. What it can do is asked of the processor itself, as the loader does: /proc/cpuinfo
+// may leave out what the kernel does not know of a virtual machine's processor.
 var thisCPU = sync.OnceValue(func() cpuInfo {
 	text, err := os.ReadFile("/proc/cpuinfo")
 	if err != nil {
-		return cpuInfo{level: 1, platform: "x86_64"}
+		text = nil // no vendor: the platform is the common one
 	}
-	return parseCPU(string(text))
+	return cpuOf(vendor(string(text)), flags())
 })
 
-// levels are the flags of /proc/cpuinfo that each level adds (System V psABI for x86-64, table 3.1; glibc
-// sysdeps/x86/get-isa-level.h). The kernel leaves out flags whose state it does not save, as OSXSAVE would tell.
+// flags are the features of this processor whose state the kernel saves, as /proc/cpuinfo names them.
+func flags() map[string]bool {
+	x := &cpu.X86
+	return map[string]bool{
+		"cx16": x.HasCX16, "lahf_lm": x.HasLAHF, "popcnt": x.HasPOPCNT, "pni": x.HasSSE3, "sse4_1": x.HasSSE41, "sse4_2": x.HasSSE42,
+		"ssse3": x.HasSSSE3, "avx": x.HasAVX, "avx2": x.HasAVX2, "bmi1": x.HasBMI1, "bmi2": x.HasBMI2, "f16c": x.HasF16C,
+		"fma": x.HasFMA, "abm": x.HasLZCNT, "movbe": x.HasMOVBE, "xsave": x.HasXSAVE, "avx512f": x.HasAVX512F, "avx512bw": x.HasAVX512BW,
+		"avx512cd": x.HasAVX512CD, "avx512dq": x.HasAVX512DQ, "avx512vl": x.HasAVX512VL, "avx512er": x.HasAVX512ER, "avx512pf": x.HasAVX512PF,
+	}
+}
+
+// levels are the flags that each level adds (System V psABI for x86-64, table 3.1; glibc sysdeps/x86/get-isa-level.h).
 var levels = [...]string{
 	2: "cx16 lahf_lm popcnt pni sse4_1 sse4_2 ssse3",
 	3: "avx avx2 bmi1 bmi2 f16c fma abm movbe xsave",
 	4: "avx512f avx512bw avx512cd avx512dq avx512vl",
 }
 
-// parseCPU reads the first processor of a /proc/cpuinfo text.
-func parseCPU(text string) cpuInfo {
-	text, _, _ = strings.Cut(text, "\n\n")
-	flags, vendor := map[string]bool{}, ""
+// vendor reads the vendor of the first processor of a /proc/cpuinfo text.
+func vendor(text string) string {
 	for line := range strings.Lines(text) {
-		key, value, _ := strings.Cut(line, ":")
-		switch strings.TrimSpace(key) {
-		case "vendor_id":
-			vendor = strings.TrimSpace(value)
-		case "flags":
-			for _, f := range strings.Fields(value) {
-				flags[f] = true
-			}
+		if key, value, _ := strings.Cut(line, ":"); strings.TrimSpace(key) == "vendor_id" {
+			return strings.TrimSpace(value)
 		}
 	}
+	return ""
+}
+
+// cpuOf is what the loader makes of a processor's vendor and flags.
+func cpuOf(vendor string, flags map[string]bool) cpuInfo {
 	all := func(names string) bool {
 		for _, n := range strings.Fields(names) {
 			if !flags[n] {
