@@ -97,6 +97,22 @@ func (v *Verifier) Verify(pid int) error {
 	return nil
 }
 
+// VerifyChanged is Verify, and nothing if the process's mappings are those of last time, which it keeps in last.
+func (v *Verifier) VerifyChanged(pid int, last map[int]string) error {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
+	if err == nil && string(text) == last[pid] {
+		return nil
+	}
+	if err := v.Verify(pid); err != nil {
+		return err
+	}
+	last[pid] = string(text)
+	return nil
+}
+
+// Know reads the file behind a mapping, so that Verify need not; what cannot be read is left to Verify.
+func (v *Verifier) Know(pid int, m *proc.Mapping) { _, _ = v.sum(pid, m) }
+
 // sum hashes the file behind a mapping.
 func (v *Verifier) sum(pid int, m *proc.Mapping) (string, error) {
 	f, err := os.Open(proc.MapFile(pid, m))

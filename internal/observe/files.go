@@ -76,6 +76,18 @@ func (fs *Files) open(pid int, m *proc.Mapping) *code {
 	return c
 }
 
+// Segments returns the segments of the file behind a mapping of a process.
+func (fs *Files) Segments(pid int, m *proc.Mapping) ([]image.Segment, error) {
+	c := fs.open(pid, m)
+	if c.file == nil {
+		if _, gone := proc.ReadStat(pid); gone != nil {
+			return nil, gone
+		}
+		return nil, fmt.Errorf("process %d: %s: %w", pid, m.Path, c.err)
+	}
+	return c.file.Segments, nil
+}
+
 func readVDSO(pid int, m *proc.Mapping) (*image.File, []byte, error) {
 	data := make([]byte, min(m.End-m.Start, maxVDSO))
 	if n, err := proc.Memory(pid).ReadAt(data, int64(m.Start)); n < len(data) {

@@ -245,6 +245,7 @@ const (
 	AuxPhdr      = 3 // address of the program's headers
 	AuxPhnum     = 5 // how many there are
 	AuxEntry     = 9
+	AuxRandom    = 25 // address of 16 random bytes
 	AuxSysinfo   = 33 // address of the vDSO
 	AuxExecFn    = 31 // address of the name given to execve
 	auxvMaxBytes = 4096

@@ -20,7 +20,6 @@ type agent struct {
 	plan     *enforce.Plan
 	verifier *enforce.Verifier
 	tracer   *proc.Tracer
-	files    fileCache
 	tables   *observe.Files
 	procs    map[int]*process
 	blobLen  int
@@ -34,6 +33,8 @@ type agent struct {
 	installed map[int]string
 	// owed are threads that were in their loops when jumps were written, and have not passed one.
 	owed map[int]bool
+	// stubbed: jumps have been written; late: once when a thread was in a loop, or may have been.
+	stubbed, late bool
 	// ended is told of tracees that end; set by Run for its child.
 	ended func(tid int, ws unix.WaitStatus)
 }
@@ -58,7 +59,7 @@ func newAgent(p *enforce.Plan, opts *Options) (*agent, error) {
 	v.Anonymous = opts.AnonymousCode
 	v.Own = ownStubs
 	return &agent{
-		plan: p, verifier: v, tracer: proc.NewTracer(nil), files: make(fileCache),
+		plan: p, verifier: v, tracer: proc.NewTracer(nil),
 		tables: observe.NewFiles(), procs: make(map[int]*process), blobLen: len(b), prepared: make(map[int]*prepared), installed: make(map[int]string), owed: make(map[int]bool),
 	}, nil
 }
@@ -130,7 +131,7 @@ func (a *agent) attempt(th *Thread) error {
 	if err != nil {
 		return err
 	}
-	code, ready, err := findCode(th.PID, maps, a.files)
+	code, ready, err := findCode(th.PID, maps, a.tables)
 	if err != nil {
 		return err
 	}
@@ -335,7 +336,7 @@ func (s *session) place(existing []filter.Program) error {
 		if err != nil {
 			return err
 		}
-		if s.code, err = putCode(s.c, pid, tid, maps, s.a.files); err != nil {
+		if s.code, err = putCode(s.c, pid, tid, maps, s.a.tables); err != nil {
 			return err
 		}
 		s.ready = true

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"syspart/internal/enforce"
 	"syspart/internal/proc"
 	"syspart/profile"
 )
@@ -16,11 +17,13 @@ import (
 type coverage struct {
 	a       *agent
 	opts    *Options
-	planted map[int]bool            // processes with stubs
+	planted map[int]execution       // processes with stubs
 	loose   map[int]loose           // of these, the ones in which they may be unloaded
 	seen    map[string]map[int]bool // threads that have got their filters, by kind
 	failed  error                   // no stubs can be had
 	said    bool
+	early   map[int]int    // how often stubs have been tried before anything served, by process
+	modules map[int]string // what was mapped when last verified, before anything served
 }
 
 // loose is a process in which modules with stubs may be unloaded.
@@ -30,7 +33,7 @@ type loose struct {
 }
 
 func newCoverage(a *agent, opts *Options) *coverage {
-	return &coverage{a: a, opts: opts, planted: map[int]bool{}, loose: map[int]loose{}, seen: map[string]map[int]bool{}}
+	return &coverage{a: a, opts: opts, planted: map[int]execution{}, loose: map[int]loose{}, seen: map[string]map[int]bool{}, early: map[int]int{}, modules: map[int]string{}}
 }
 
 // saw notes a thread that has its filter.
@@ -44,49 +47,117 @@ func (c *coverage) saw(th *Thread) {
 	c.seen[th.Kind][th.TID] = true
 }
 
-// cover puts stubs into the processes that have none yet, and reports whether they do all that is left to do. It begins
-// once a thread serves: what the server loads is there then, and has been verified. list returns the processes that run the
-// program; it is asked again after stubs went in, for a child that was made before has none.
-func (c *coverage) cover(list func() []int) bool {
-	if c.failed != nil || len(c.seen) == 0 {
-		return false
+// maxEarly is how often stubs are tried in a process before anything serves: its threads are stopped for each try.
+const maxEarly = 5
+
+// cover puts stubs into the processes that have none yet, and reports whether they do all that is left to do. It does not say
+// so before a thread serves: what the server loads is there then, and has been verified. list returns the processes that run
+// the program; it is asked again after stubs went in, for a child that was made before has none. The error is that of before.
+func (c *coverage) cover(list func() []int) (bool, error) {
+	if c.failed != nil {
+		return false, nil
+	}
+	if len(c.seen) == 0 {
+		return false, c.before(list())
 	}
 	for tries := 0; tries < maxTries; tries++ {
 		pids := list()
 		missing := slices.DeleteFunc(slices.Clone(pids), func(pid int) bool {
 			l, is := c.loose[pid]
-			return c.planted[pid] && (!is || time.Now().Before(l.next))
+			return c.has(pid) && (!is || time.Now().Before(l.next))
 		})
-		maps.DeleteFunc(c.planted, func(pid int, _ bool) bool { return !slices.Contains(pids, pid) })
+		maps.DeleteFunc(c.planted, func(pid int, _ execution) bool { return !slices.Contains(pids, pid) })
 		maps.DeleteFunc(c.loose, func(pid int, _ loose) bool { return !slices.Contains(pids, pid) })
 		if len(pids) == 0 {
-			return false
+			return false, nil
 		}
 		if len(missing) == 0 {
 			c.say()
-			return len(c.lacking()) == 0
+			return len(c.lacking()) == 0, nil
 		}
 		for _, pid := range missing {
 			if !c.put(pid) {
-				return false
+				return false, nil
 			}
 		}
 	}
-	return false
+	return false, nil
+}
+
+// before puts stubs into processes in which nothing serves yet, once all is mapped that they need: no thread is disturbed
+// then while it serves, and none is late. What fails is done by cover. If a process then loads what the plan does not know,
+// all stubs are taken out again, and the error is *enforce.ModuleError.
+func (c *coverage) before(pids []int) error {
+	maps.DeleteFunc(c.planted, func(pid int, _ execution) bool { return !slices.Contains(pids, pid) })
+	for _, pid := range pids {
+		if c.has(pid) {
+			if err := c.a.verifier.VerifyChanged(pid, c.modules); errors.Is(err, enforce.ErrModule) {
+				c.uproot(pids)
+				return err
+			}
+			continue
+		}
+		if c.early[pid] >= maxEarly || !c.a.plantableNow(pid) {
+			continue
+		}
+		c.early[pid]++
+		if why, frozen, err := c.a.plant(pid, true, c.installed); err == nil && why == "" {
+			c.done(pid, frozen)
+		}
+	}
+	return nil
+}
+
+// uproot takes the stubs out of all processes.
+func (c *coverage) uproot(pids []int) {
+	for _, pid := range pids {
+		for tries := 0; tries < maxTries && c.has(pid); tries++ {
+			if err := c.a.uproot(pid); err == nil {
+				break
+			} else if !errors.Is(err, errAgain) {
+				c.note(fmt.Sprintf("stubs stay in process %d: %v", pid, err))
+				break
+			}
+		}
+		delete(c.planted, pid)
+	}
+}
+
+// has reports whether stubs are in a process: we have put them there, and it has not executed its program anew since, or it was
+// made by a process that had them.
+func (c *coverage) has(pid int) bool {
+	now := executionOf(pid)
+	if before, is := c.planted[pid]; is && before == now {
+		return true
+	}
+	delete(c.planted, pid)
+	if !c.a.early() || !c.a.jumps(pid) {
+		return false
+	}
+	c.planted[pid] = now
+	return true
+}
+
+// done notes a process that has its stubs.
+func (c *coverage) done(pid int, frozen time.Duration) {
+	c.note(fmt.Sprintf("process %d stood still for %.1f ms", pid, float64(frozen.Microseconds())/1000))
+	c.planted[pid] = executionOf(pid)
+}
+
+// installed notes and reports a thread whose filter has been installed with the stubs.
+func (c *coverage) installed(th Thread) {
+	c.saw(&th)
+	if c.opts.Report != nil {
+		c.opts.Report(th)
+	}
 }
 
 // put puts stubs into a process.
 func (c *coverage) put(pid int) bool {
-	why, frozen, err := c.a.plant(pid, func(th Thread) {
-		c.saw(&th)
-		if c.opts.Report != nil {
-			c.opts.Report(th)
-		}
-	})
+	why, frozen, err := c.a.plant(pid, false, c.installed)
 	switch {
 	case err == nil:
-		c.note(fmt.Sprintf("process %d stood still for %.1f ms", pid, float64(frozen.Microseconds())/1000))
-		c.planted[pid] = true
+		c.done(pid, frozen)
 		delete(c.loose, pid)
 		if why != "" {
 			c.loose[pid] = loose{why, time.Now().Add(maxBackoff)}

@@ -45,6 +45,7 @@ func Guard(ctx context.Context, pid int, plan *enforce.Plan, opts Options, ready
 	if err != nil {
 		return err
 	}
+	a.warm()
 	g := &guard{w: newWatcher(a, pid, &opts), pid: pid, start: st.Start}
 	ready()
 	for !g.done(ctx) {

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"syspart/internal/observe"
 	"syspart/internal/proc"
 )
 
@@ -131,7 +132,7 @@ func TestLeftAlone(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if code, err = putCode(c, f.pid, tids["read"], maps, make(fileCache)); err != nil {
+		if code, err = putCode(c, f.pid, tids["read"], maps, observe.NewFiles()); err != nil {
 			return err
 		}
 		programs, err = (&target{c: c, pid: f.pid, tid: tids["read"], code: code}).putBlob(p)

@@ -10,6 +10,7 @@ import (
 
 	"syspart/internal/enforce"
 	"syspart/internal/image"
+	"syspart/internal/observe"
 	"syspart/internal/proc"
 )
 
@@ -19,7 +20,7 @@ type tail struct{ start, end uint64 }
 // findCode finds the code that an earlier attempt left, or room for it, in the executable files of a process. ready says
 // that the code is there already. Candidates are tried in the order of their addresses, so that every process and every
 // attempt finds the same.
-func findCode(pid int, maps []proc.Mapping, files fileCache) (addr uint64, ready bool, err error) {
+func findCode(pid int, maps []proc.Mapping, files *observe.Files) (addr uint64, ready bool, err error) {
 	code := false
 	for i := range maps {
 		m := &maps[i]
@@ -27,7 +28,7 @@ func findCode(pid int, maps []proc.Mapping, files fileCache) (addr uint64, ready
 			continue
 		}
 		code = true
-		segments, err := files.segments(pid, m)
+		segments, err := files.Segments(pid, m)
 		if err != nil {
 			if errors.Is(err, proc.ErrGone) {
 				return 0, false, err
@@ -85,7 +86,7 @@ func allZero(b []byte) bool {
 }
 
 // putCode makes sure that the code is in the process; thread tid of it is stopped.
-func putCode(c *proc.Conn, pid, tid int, maps []proc.Mapping, files fileCache) (uint64, error) {
+func putCode(c *proc.Conn, pid, tid int, maps []proc.Mapping, files *observe.Files) (uint64, error) {
 	addr, ready, err := findCode(pid, maps, files)
 	if err != nil || ready {
 		return addr, err
@@ -175,27 +176,4 @@ func (t *target) putBlob(p *enforce.Plan) ([]uint64, error) {
 	}
 	b, programs := blob(p, uint64(rets[0]))
 	return programs, write(t.c, t.pid, t.tid, uint64(rets[0]), b)
-}
-
-// fileCache keeps the executable segments of files, by identity of the mapped file.
-type fileCache map[string][]image.Segment
-
-// segments returns the segments of the file behind a mapping.
-func (fc fileCache) segments(pid int, m *proc.Mapping) ([]image.Segment, error) {
-	key := fmt.Sprintf("%s %d %s", m.Dev, m.Inode, m.Path)
-	if s, ok := fc[key]; ok {
-		return s, nil
-	}
-	f, err := image.Open(proc.MapFile(pid, m))
-	if err != nil && !m.Deleted {
-		f, err = image.Open(proc.RootFile(pid, m.Path))
-	}
-	if err != nil {
-		if _, gone := proc.ReadStat(pid); gone != nil {
-			return nil, gone
-		}
-		return nil, fmt.Errorf("process %d: %s: %w", pid, m.Path, err)
-	}
-	fc[key] = f.Segments
-	return f.Segments, nil
 }

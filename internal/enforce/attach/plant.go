@@ -87,9 +87,10 @@ type patch struct {
 }
 
 // plant puts the stubs into a process that runs the plan's program. First one thread is stopped and made to map memory for
-// them; then all are, for as long as the jumps are written. Those that are in their loops then get their filters as by install.
+// them; then all are, for as long as the jumps are written. Those that are in their loops then get their filters as by install;
+// before anything serves (early) that one may be is errAgain.
 // loose says why modules with stubs may be unloaded, if they may; frozen is how long the process stood still.
-func (a *agent) plant(pid int, report func(Thread)) (loose string, frozen time.Duration, err error) {
+func (a *agent) plant(pid int, early bool, report func(Thread)) (loose string, frozen time.Duration, err error) {
 	p, err := a.process(pid)
 	if err != nil {
 		return "", 0, err
@@ -102,7 +103,7 @@ func (a *agent) plant(pid int, report func(Thread)) (loose string, frozen time.D
 	if err != nil {
 		return "", 0, err
 	}
-	if s.code, s.ready, err = findCode(pid, maps, a.files); err != nil {
+	if s.code, s.ready, err = findCode(pid, maps, a.tables); err != nil {
 		return "", 0, err
 	}
 	s.programs = findBlob(pid, maps, a.plan)
@@ -112,37 +113,19 @@ func (a *agent) plant(pid int, report func(Thread)) (loose string, frozen time.D
 	var inside []int
 	err = a.tracer.Do(func(c *proc.Conn) error {
 		s.c = c
-		if err := c.SeizeProcess(pid, seizeOptions); err != nil {
+		start := time.Now()
+		defer func() { frozen = time.Since(start) }()
+		held, err := freeze(c, pid)
+		defer thaw(c, pid)
+		if err != nil {
 			return err
 		}
-		start := time.Now()
-		defer func() {
-			for _, tid := range c.Tracees(pid) {
-				_ = c.Detach(tid) // gone, or released by the tracer's end
-			}
-			frozen = time.Since(start)
-		}()
-		for _, tid := range c.Tracees(pid) { // all at once, not each when the one before it stands still
-			_ = c.Interrupt(tid) // it is gone
+		outside := s.outside(held)
+		if early && !outside {
+			return errAgain
 		}
-		var held []int
-		for _, tid := range c.Tracees(pid) {
-			switch err := c.Stop(tid); {
-			case errors.Is(err, proc.ErrGone):
-			case err != nil:
-				return err
-			default:
-				held = append(held, tid)
-			}
-		}
-		if len(held) == 0 {
-			return fmt.Errorf("process %d: %w", pid, proc.ErrGone)
-		}
-		if now, err := proc.Tasks(pid); err != nil || !subset(now, c.Tracees(pid)) {
-			return errAgain // a thread was made meanwhile
-		}
-		var err error
 		loose, inside, err = s.jumps(held)
+		a.late = a.late || !outside
 		return err
 	})
 	if err != nil {
@@ -160,6 +143,39 @@ func (a *agent) plant(pid int, report func(Thread)) (loose string, frozen time.D
 		delete(a.prepared, pid)
 	}
 	return loose, frozen, nil
+}
+
+// freeze stops all threads of a process and returns them, at least one; thaw is due whatever the error says.
+func freeze(c *proc.Conn, pid int) (held []int, err error) {
+	if err := c.SeizeProcess(pid, seizeOptions); err != nil {
+		return nil, err
+	}
+	for _, tid := range c.Tracees(pid) { // all at once, not each when the one before it stands still
+		_ = c.Interrupt(tid) // it is gone
+	}
+	for _, tid := range c.Tracees(pid) {
+		switch err := c.Stop(tid); {
+		case errors.Is(err, proc.ErrGone):
+		case err != nil:
+			return nil, err
+		default:
+			held = append(held, tid)
+		}
+	}
+	if len(held) == 0 {
+		return nil, fmt.Errorf("process %d: %w", pid, proc.ErrGone)
+	}
+	if now, err := proc.Tasks(pid); err != nil || !subset(now, c.Tracees(pid)) {
+		return nil, errAgain // a thread was made meanwhile
+	}
+	return held, nil
+}
+
+// thaw lets all threads of a process run, untraced.
+func thaw(c *proc.Conn, pid int) {
+	for _, tid := range c.Tracees(pid) {
+		_ = c.Detach(tid) // gone, or released by the tracer's end
+	}
 }
 
 // jumps writes the jumps to what is prepared; all threads of the process are stopped, and nothing is loaded or unloaded any
@@ -218,6 +234,7 @@ func (s *session) jumps(held []int) (loose string, inside []int, err error) {
 		if !bytes.Equal(got, j.point.Old) { // an earlier jump
 			continue
 		}
+		s.a.stubbed = true
 		if err := write(s.c, pid, held[0], j.point.Addr+j.bias, j.code); err != nil {
 			return "", nil, err
 		}

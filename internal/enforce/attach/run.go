@@ -44,6 +44,8 @@ func Run(ctx context.Context, argv, env []string, plan *enforce.Plan, opts Optio
 		return launchFailed, err
 	}
 
+	a.warm()
+
 	// Processes that lose their parent become our children instead of init's, so that they stay in the tree. They are reaped
 	// below. It is a courtesy: a kernel that refuses loses us processes of daemons, no more.
 	_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -184,7 +186,7 @@ func (r *runner) loop(ctx context.Context, signals, changes <-chan os.Signal) (i
 				timer.Stop()
 			}
 		}
-		r.w.pause = min(r.w.pause+r.w.pause/4, maxPause)
+		r.w.longer()
 	}
 }
 

@@ -23,6 +23,8 @@ import (
 const (
 	minPause = 5 * time.Millisecond
 	maxPause = 100 * time.Millisecond
+	// soon is how long a server is looked at often so that stubs go in before it serves.
+	soon = 10 * time.Second
 	// maxBackoff is the longest pause between two stops of a thread that can only be looked at by stopping it.
 	maxBackoff = time.Second
 )
@@ -77,6 +79,7 @@ type watcher struct {
 	past    map[int]Thread // outcomes of threads that have ended, while they had one worth telling
 	outside []Thread       // some that ended without having been in a loop
 	pause   time.Duration
+	since   time.Time
 	fatal   error
 	stubs   *coverage // nil: none are wanted
 }
@@ -92,7 +95,7 @@ func (w *watcher) covered() bool {
 	for _, th := range w.threads {
 		w.stubs.saw(&th.Thread)
 	}
-	return w.stubs.cover(func() []int {
+	done, err := w.stubs.cover(func() []int {
 		w.known = descendants(w.known)
 		var pids []int
 		for _, pid := range w.known {
@@ -102,6 +105,10 @@ func (w *watcher) covered() bool {
 		}
 		return pids
 	})
+	if err != nil && w.fatal == nil {
+		w.fatal = err
+	}
+	return done
 }
 
 // watched is a thread.
@@ -115,7 +122,7 @@ type watched struct {
 }
 
 func newWatcher(a *agent, root int, opts *Options) *watcher {
-	w := &watcher{a: a, opts: opts, known: []int{root}, threads: make(map[int]*watched), past: make(map[int]Thread), pause: minPause}
+	w := &watcher{a: a, opts: opts, known: []int{root}, threads: make(map[int]*watched), past: make(map[int]Thread), pause: minPause, since: time.Now()}
 	if opts.Stubs {
 		w.stubs = newCoverage(a, opts)
 	}
@@ -130,9 +137,18 @@ func (w *watcher) sleep(ctx context.Context) bool {
 	case <-ctx.Done():
 		return false
 	case <-t.C:
-		w.pause = min(w.pause+w.pause/4, maxPause)
+		w.longer()
 		return true
 	}
+}
+
+// longer makes the pause longer: by little until something serves, for stubs go in before that, and come out again if they must.
+func (w *watcher) longer() {
+	most := maxPause
+	if w.stubs != nil && w.stubs.failed == nil && len(w.stubs.seen) == 0 && time.Since(w.since) < soon {
+		most = 2 * minPause
+	}
+	w.pause = min(w.pause+w.pause/4, most)
 }
 
 // round looks at every thread once and returns how many processes run the program.
@@ -186,6 +202,9 @@ func (w *watcher) thread(pid, tid int) {
 	th := w.threads[tid]
 	if th == nil {
 		th = &watched{Thread: Thread{PID: pid, TID: tid}}
+		if w.a.early() { // it has its filter as soon as it needs one: wait until that shows without a stop
+			th.nextTry = time.Now().Add(maxBackoff)
+		}
 		w.threads[tid] = th
 		w.pause = minPause
 	}
@@ -195,8 +214,10 @@ func (w *watcher) thread(pid, tid int) {
 	}
 	held := th.Stopped
 	before, kind, whyBefore := th.Status, th.Kind, fmt.Sprint(th.Err)
-	th.Thread = w.a.install(pid, tid)
-	th.Stopped += held
+	if !w.a.passed(&th.Thread) {
+		th.Thread = w.a.install(pid, tid)
+		th.Stopped += held
+	}
 	switch th.Status {
 	case Gone:
 		delete(w.threads, tid)
