@@ -52,6 +52,9 @@ func TestInstall(t *testing.T) {
 		}
 		srv.End()
 	}
+	if out, msg, code := call(t, "harden", "-p", path, "--verify", prog); code != 1 || !strings.Contains(msg, prog+": is the program itself, not hardened") {
+		t.Errorf("verify of what is not hardened: %d %q %q", code, out, msg)
+	}
 	must(t, install...)
 	packaged := prog + ".unhardened"
 	if !slices.Equal(read(packaged), before) || slices.Equal(read(prog), before) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -135,6 +136,9 @@ func (a *app) verifyHardened(ctx context.Context, p *profile.Profile, file strin
 	original := ""
 	if file == p.Program.Path {
 		original = file + unhardened
+		if _, err := os.Stat(original); errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%s: is the program itself, not hardened; name the copy that harden wrote", file)
+		}
 	}
 	libraries, dir := "$ORIGIN", filepath.Dir(file)
 	for _, name := range have.Dyn.Needed {
