@@ -33,6 +33,10 @@ build cet gcc gcc -O2 -fcf-protection=full "$src/hello.c" -o OUT
 build noplt gcc gcc -O2 -fno-plt "$src/hello.c" -o OUT
 build lazy gcc gcc -O2 -Wl,-z,lazy "$src/hello.c" -o OUT
 build no-pie gcc gcc -O2 -no-pie "$src/hello.c" -o OUT
+# Sections in another order: functions as a file says, folded where they are alike; code behind the data.
+printf '.text.startup*\n.text.z*\n.text.hot*\n' >"$work/order"
+build reordered ld.gold gcc -O2 -static -ffunction-sections -fuse-ld=gold "-Wl,--section-ordering-file=$work/order,--gc-sections,--icf=all" "$src/hello.c" -o OUT
+build far-text gcc gcc -O2 -no-pie -Wl,--section-start=.text=0x8000000 "$src/hello.c" -o OUT
 build static gcc gcc -O2 -static "$src/hello.c" -o OUT
 build static-pie gcc gcc -O2 -static-pie "$src/hello.c" -o OUT
 build musl musl-gcc musl-gcc -O2 "$src/hello.c" -o OUT

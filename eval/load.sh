@@ -1,9 +1,9 @@
 #!/bin/bash
 # load.sh [PART...]: what enforcement costs under load, and whether anything fails. PART:
 #   attach      nginx and redis answer 300,000 and 500,000 requests while attach installs filters and stubs: none may fail
-#   throughput  nginx and redis plain and behind their filters, by turns, PAIRS (default 5) times: median of the ratios
-#   hardened    the same with hardened copies, without syspart; the processor's time that the server needs for the requests, which
-#               other programs disturb less; and how long each takes from its start to the first connection
+#   throughput  nginx and redis plain and behind their filters, by turns, PAIRS (default 5) times: medians of the ratios of requests
+#               a second, and of requests for each second of the processor that the server needs, which other programs disturb less
+#   hardened    the same with hardened copies, without syspart; and how long each takes from its start to the first connection
 #   faults      syspart is killed at some moment of run, and of attach, ROUNDS (default 100) times each: the server serves on,
 #               also after a reload, and no thread is left traced or stopped
 # Profiles are those of loading.sh (nginx-plain, redis-plain), in OUT (default: out/loading). Prints a line for each. Status 0:
@@ -89,18 +89,26 @@ attach() {
 	done
 }
 throughput() {
-	local name i plain closed
+	local name i form
+	local -A rate ticks
 	for name in nginx redis; do
 		: >"$D/ratios"
+		: >"$D/work"
 		for ((i = 0; i < ${PAIRS:-5}; i++)); do
-			start "$name" && plain=$(requests "$name" 100000) || { bad=1; break; }
-			stop
-			start "$name" "$SYSPART" run -p "$OUT/$name-plain.json" -- && sleep 1 && filtered && closed=$(requests "$name" 100000) || { echo "FAIL throughput $name"; bad=1; break; }
-			stop
-			awk -v a="$closed" -v b="$plain" 'BEGIN {printf "%.3f\n", a / b}' >>"$D/ratios"
+			for form in $(turns "$i"); do
+				if [ "$form" = old ]; then
+					start "$name" && sleep 1
+				else
+					start "$name" "$SYSPART" run -p "$OUT/$name-plain.json" -- && sleep 1 && filtered
+				fi && ticks[$form]=$(processor) && rate[$form]=$(requests "$name" 100000) || { echo "FAIL throughput $name"; bad=1; break 2; }
+				ticks[$form]=$(($(processor) - ticks[$form]))
+				stop
+			done
+			awk -v a="${rate[hard]}" -v b="${rate[old]}" 'BEGIN {printf "%.3f\n", a / b}' >>"$D/ratios"
+			awk -v a="${ticks[old]}" -v b="${ticks[hard]}" 'BEGIN {printf "%.3f\n", a / b}' >>"$D/work"
 		done
 		stop
-		echo "throughput $name: $(ratios)"
+		echo "throughput $name: requests a second, $(ratios); requests for each second of the processor, $(ratios "$D/work")"
 	done
 }
 ratios() { sort -n "${1:-$D/ratios}" | awk '{r[NR] = $1} END {printf "median ratio %s of %d pairs (%s to %s)", r[int((NR + 1) / 2)], NR, r[1], r[NR]}'; }
@@ -171,18 +179,35 @@ hardened() {
 watchers() {
 	find /proc -maxdepth 2 -path '/proc/[0-9]*/exe' -lname "$D/syspart" 2>/dev/null | cut -d/ -f3 | grep -vx "$PID"
 }
-# sound WHAT ROUND: the server answers, also with new workers, and none of its threads is stopped or traced.
+# held: the threads of the server that are traced or stopped.
+held() {
+	local t
+	for t in "/proc/$PID/task"/* $(pgrep -P "$PID" | sed 's,.*,/proc/&/task/*,'); do
+		grep -Eq '^(TracerPid:[[:space:]]*[1-9]|State:[[:space:]]*[tT])' "$t/status" 2>/dev/null && printf ' %s' "${t##*/}"
+	done
+}
+# begun: run has become the server; else it has ended, and said that what was to watch it did not start.
+begun() {
+	local i
+	for ((i = 0; i < 100; i++)); do
+		[ "$(readlink "/proc/$PID/exe")" = "$(realpath "$(command -v nginx)")" ] && return
+		kill -0 "$PID" 2>/dev/null || break
+		sleep 0.1
+	done
+	grep -q 'did not start' "$D/server.log" || { echo "FAIL faults, run: $(tail -1 "$D/server.log")"; bad=1; }
+	return 1
+}
+# sound WHAT ROUND: the server answers, also with new workers, and none of its threads stays stopped or traced.
 sound() {
-	local i t
+	local i
 	for ((i = 0; i < 100; i++)); do serves nginx && break; sleep 0.1; done
 	((i < 100)) || { echo "FAIL faults, $1: round $2: it does not serve"; bad=1; return; }
 	kill -HUP "$PID"
 	sleep 0.3
 	serves nginx || { echo "FAIL faults, $1: round $2: it does not serve after a reload"; bad=1; }
-	for t in "/proc/$PID/task"/* $(pgrep -P "$PID" | sed 's,.*,/proc/&/task/*,'); do
-		grep -q '^TracerPid:[[:space:]]*[1-9]' "$t/status" 2>/dev/null && { echo "FAIL faults, $1: round $2: ${t##*/} is traced"; bad=1; }
-		grep -q '^State:[[:space:]]*[tT]' "$t/status" 2>/dev/null && { echo "FAIL faults, $1: round $2: ${t##*/} is stopped"; bad=1; }
-	done
+	for ((i = 0; i < 50; i++)); do [ -z "$(held)" ] && return; sleep 0.1; done # what was not killed may be at work
+	echo "FAIL faults, $1: round $2: stopped or traced:$(held)"
+	bad=1
 }
 faults() {
 	cp "$SYSPART" "$D/syspart" || { bad=1; return; }
@@ -192,8 +217,7 @@ faults() {
 		PID=$!
 		sleep "0.$(printf %03d $((RANDOM % ${RUN:-150})))"
 		for p in $(watchers); do kill -KILL "$p" 2>/dev/null && killed=$((killed + 1)); done
-		sleep 0.05
-		if kill -0 "$PID" 2>/dev/null; then
+		if begun; then
 			sound run $i
 			if filtered; then closed=$((closed + 1)); else plain=$((plain + 1)); fi
 		else
