@@ -52,6 +52,9 @@ type Module struct {
 	SHA256  string `json:"sha256"`  // of the whole file or vDSO image, 64 lower-case hex digits
 	BuildID string `json:"buildID"` // GNU build-id in hex; empty if the file has none
 	Found   string `json:"found"`   // one of the Found constants
+	// Removed: the file was gone, or another one in its place, when the profile was made; what was analysed is what a run had
+	// mapped. Nobody can compare it (Verify).
+	Removed bool `json:"removed,omitempty"`
 }
 
 // Roles of a thread kind.

@@ -266,8 +266,17 @@ func (s *sampler) ensure(m *member) bool {
 		return false
 	}
 	m.proc, m.lastMaps = p, time.Now()
-	s.noteModules(m)
+	if m.same() {
+		s.noteModules(m)
+	}
 	return true
+}
+
+// same reports whether a process, whose mappings have just been read, still runs the executable that we know of: if it has
+// executed another one, the mappings may be that one's.
+func (m *member) same() bool {
+	exe, _, err := proc.Exe(m.pid)
+	return err == nil && exe == m.exe
 }
 
 // noteModules enters the files that a process has mapped.
@@ -295,7 +304,9 @@ func (s *sampler) round() {
 			if m.proc.Refresh() != nil {
 				continue
 			}
-			s.noteModules(m)
+			if m.same() {
+				s.noteModules(m)
+			}
 		}
 		for _, th := range m.threads {
 			s.sample(m, th)
@@ -484,7 +495,7 @@ func (s *sampler) result() *Observation {
 		return a.TID - b.TID
 	})
 	for path, c := range s.modules[o.Program] {
-		o.Modules = append(o.Modules, Module{Path: path, BuildID: c.buildID, Data: c.data})
+		o.Modules = append(o.Modules, c.as(path))
 	}
 	slices.SortFunc(o.Modules, func(a, b Module) int {
 		if (a.Path == o.Program) != (b.Path == o.Program) {

@@ -16,7 +16,7 @@ type Observation struct {
 type Module struct {
 	Path    string // as mapped; "[vdso]" for the vDSO
 	BuildID string
-	Data    []byte // contents for the vDSO, else nil
+	Data    []byte // contents as they were mapped; nil if they could not be read. Not to be changed
 }
 
 // Thread is one thread that was seen at least once.

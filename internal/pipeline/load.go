@@ -131,13 +131,9 @@ func (l *loader) analyse(path string, data []byte) (*summary.Module, error) {
 		parts = append(parts, hex.EncodeToString(d[:]))
 	}
 	key := store.Key(parts...)
-	if l.cache != nil {
-		if b, ok := l.cache.Get(key); ok {
-			if m, err := summary.Decode(b); err == nil && m.SHA256 == sum {
-				l.opt.progress("analysed", int(l.done.Add(1)), 0)
-				return m, nil
-			}
-		}
+	if m := l.cached(key); m != nil && m.SHA256 == sum {
+		l.opt.progress("analysed", int(l.done.Add(1)), 0)
+		return m, nil
 	}
 	f, err := image.ParseDebug(path, data, debug)
 	if err != nil {
@@ -153,6 +149,22 @@ func (l *loader) analyse(path string, data []byte) (*summary.Module, error) {
 	}
 	l.opt.progress("analysed", int(l.done.Add(1)), 0)
 	return m, nil
+}
+
+// cached returns a summary that was stored, nil if there is none.
+func (l *loader) cached(key string) *summary.Module {
+	if l.cache == nil {
+		return nil
+	}
+	b, ok := l.cache.Get(key)
+	if !ok {
+		return nil
+	}
+	m, err := summary.Decode(b)
+	if err != nil {
+		return nil
+	}
+	return m
 }
 
 // debug returns the installed debug file of an image, nil if there is none: its symbols bound functions and data, and name
@@ -303,7 +315,8 @@ func modules(p *link.Program) []profile.Module {
 		if i == 0 {
 			continue // the program itself has its own place
 		}
-		out = append(out, profile.Module{Path: modulePath(m), SHA256: hex.EncodeToString(m.SHA256[:]), BuildID: m.BuildID, Found: found})
+		out = append(out, profile.Module{Path: modulePath(m), SHA256: hex.EncodeToString(m.SHA256[:]), BuildID: m.BuildID, Found: found,
+			Removed: m.File == "" && i != p.VDSO})
 	}
 	return out
 }
