@@ -127,4 +127,7 @@ type Unresolved struct {
 	Offset   string `json:"offset"`   // ELF virtual address in hex; empty if the place is none
 	Function string `json:"function"` // symbol, or fn_0xaddr in stripped files
 	Effect   string `json:"effect"`   // in words: what was opened or assumed because of it
+	// Seen are the names that a run has shown the place to be given, sorted, with a comma and a blank between them. They add
+	// to what is allowed and never bound it.
+	Seen string `json:"seen,omitempty"`
 }

@@ -28,6 +28,7 @@ func (l *loader) profiled(ctx context.Context, binary string, p *profile.Profile
 	var extra []link.Extra
 	if p != nil {
 		extra = l.extras(p)
+		l.asked = seenLookups(p)
 	}
 	return l.graph(ctx, binary, extra)
 }

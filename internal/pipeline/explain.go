@@ -226,7 +226,10 @@ func taken(g *callgraph.Graph, e callgraph.Edge) string {
 	case callgraph.TakenCall, callgraph.UnknownCode:
 		ev := g.Evidence(e.To)
 		m := g.P.Modules[ev.Module]
-		s := fmt.Sprintf("; %s, %s+%#x", ev.Kind, modulePath(m), ev.Place)
+		s := fmt.Sprintf("; %s, %s", ev.Kind, modulePath(m))
+		if ev.Kind != callgraph.TakenSeen {
+			s += fmt.Sprintf("+%#x", ev.Place)
+		}
 		if ev.Func >= 0 {
 			s += " in or used by " + g.Name(ev.Func)
 		}

@@ -64,7 +64,8 @@ type loader struct {
 	done  atomic.Int32
 	// debugs: there is a directory of debug files.
 	debugs bool
-	memo   sync.Map // path to *summary.Module: a program is linked again when more modules are found
+	asked  map[string][]string // by path of a module: names that a run has shown it to look up
+	memo   sync.Map            // path to *summary.Module: a program is linked again when more modules are found
 }
 
 func newLoader(opt *Options) *loader {
@@ -260,7 +261,7 @@ func (l *loader) graph(ctx context.Context, binary string, extra []link.Extra) (
 			return nil, err
 		}
 		l.opt.progress("call graph", 0, 0)
-		g := callgraph.New(p, l.opt.Level)
+		g := callgraph.New(p, l.opt.Level, l.askedOf(p)...)
 		more := l.opened(g, asked)
 		if len(more) == 0 {
 			return g, nil

@@ -31,7 +31,11 @@ func Profile(ctx context.Context, binary string, obs *observe.Observation, opt O
 	if err != nil {
 		return nil, err
 	}
-	return l.document(ctx, g, f, kinds, obs.Execs, f.Init)
+	p, err := l.document(ctx, g, f, kinds, obs.Execs, f.Init)
+	if err == nil {
+		seen(p.Unresolved, obs.Arguments)
+	}
+	return p, err
 }
 
 // document writes the profile of a program whose thread kinds are known; execs are the programs that it was seen to
@@ -113,6 +117,7 @@ func (l *loader) observed(ctx context.Context, binary string, obs *observe.Obser
 	if err != nil {
 		return nil, err
 	}
+	l.asked = lookedUp(obs.Arguments)
 	var extra []link.Extra
 	for _, m := range obs.Modules {
 		if strings.HasPrefix(m.Path, "[") || !filepath.IsAbs(m.Path) || moduleOf(base, m.Path) >= 0 {
@@ -125,9 +130,6 @@ func (l *loader) observed(ctx context.Context, binary string, obs *observe.Obser
 			}
 		}
 		extra = append(extra, e)
-	}
-	if len(extra) == 0 {
-		return callgraph.New(base, l.opt.Level), nil
 	}
 	slices.SortFunc(extra, func(a, b link.Extra) int { return strings.Compare(a.Path, b.Path) })
 	return l.graph(ctx, binary, extra)

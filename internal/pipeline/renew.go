@@ -32,6 +32,7 @@ func Renew(ctx context.Context, p *profile.Profile, opt Options) (*profile.Profi
 
 // renew makes a profile anew with modules that are loaded later.
 func (l *loader) renew(ctx context.Context, p *profile.Profile, extra []link.Extra) (*profile.Profile, error) {
+	l.asked = seenLookups(p)
 	g, err := l.graph(ctx, p.Program.Path, extra)
 	if err != nil {
 		return nil, err
@@ -69,6 +70,7 @@ func (l *loader) renew(ctx context.Context, p *profile.Profile, extra []link.Ext
 		return nil, err
 	}
 	keep(p, now, gone(g.P, p))
+	r.seen(p.Unresolved, now.Unresolved)
 	return now, nil
 }
 
