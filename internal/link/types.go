@@ -163,7 +163,7 @@ func (p *Program) Assumptions() []string {
 		return nil
 	}
 	a := []string{
-		"the dynamic loader's environment (LD_LIBRARY_PATH, LD_PRELOAD, LD_AUDIT, LD_DYNAMIC_WEAK, LD_PROFILE) is as given to the analysis",
+		"the dynamic loader's environment (LD_LIBRARY_PATH, LD_PRELOAD, LD_AUDIT, LD_DYNAMIC_WEAK, LD_PROFILE), and that of gconv (GCONV_PATH), is as given to the analysis",
 		"the processor has the same instruction-set level (glibc-hwcaps) as the analysing one",
 	}
 	for _, m := range p.Modules {

@@ -64,8 +64,11 @@ type loader struct {
 	done  atomic.Int32
 	// debugs: there is a directory of debug files.
 	debugs bool
-	asked  map[string][]string // by path of a module: names that a run has shown it to look up
-	memo   sync.Map            // path to *summary.Module: a program is linked again when more modules are found
+	gconv  map[string][]string // by directory: modules of gconv that are not plain
+	// gconvDirs are the directories of these modules, by the file of libc.
+	gconvDirs map[string]string
+	asked     map[string][]string // by path of a module: names that a run has shown it to look up
+	memo      sync.Map            // path to *summary.Module: a program is linked again when more modules are found
 }
 
 func newLoader(opt *Options) *loader {
@@ -275,7 +278,7 @@ func (l *loader) graph(ctx context.Context, binary string, extra []link.Extra) (
 func (l *loader) opened(g *callgraph.Graph, asked map[string]bool) []link.Extra {
 	opens := false
 	for i, m := range g.P.Modules {
-		opens = opens || i != g.P.Interp && m.Imports("dlopen", "dlmopen")
+		opens = opens || i != g.P.Interp && m.Imports("dlopen", "dlmopen", "iconv_open")
 	}
 	if !opens {
 		return nil
@@ -286,6 +289,12 @@ func (l *loader) opened(g *callgraph.Graph, asked map[string]bool) []link.Extra 
 		if !asked[e.Path] {
 			asked[e.Path] = true
 			out = append(out, e)
+		}
+	}
+	for _, path := range l.charsets(g.P, r) {
+		if !asked[path] {
+			asked[path] = true
+			out = append(out, link.Extra{Path: path, Found: profile.FoundStatic, Local: true, Optional: true})
 		}
 	}
 	for _, s := range r.Given() {
