@@ -3,6 +3,7 @@ package profile
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Change is what differs in the calls of one thread kind.
@@ -100,8 +101,11 @@ func Merge(list ...*Profile) (merged *Profile, coverage map[string]int, err erro
 			}
 		}
 		for _, x := range p.Unresolved {
-			if !slices.Contains(m.Unresolved, x) {
+			at := slices.IndexFunc(m.Unresolved, func(y Unresolved) bool { y.Seen = x.Seen; return x == y })
+			if at < 0 {
 				m.Unresolved = append(m.Unresolved, x)
+			} else {
+				m.Unresolved[at].Seen = joinSeen(m.Unresolved[at].Seen, x.Seen)
 			}
 		}
 		for _, x := range p.Assumptions {
@@ -140,4 +144,14 @@ func (p *Profile) mergeKind(t *Thread, coverage map[string]int) {
 func sameKind(a, b *Thread) bool {
 	x, y := &a.Transition, &b.Transition
 	return a.Role == b.Role && x.Module == y.Module && x.Offset == y.Offset && x.Entry == y.Entry && x.Bottom == y.Bottom && slices.Equal(x.Stack, y.Stack)
+}
+
+// joinSeen unites two lists of names (Unresolved.Seen).
+func joinSeen(a, b string) string {
+	if a == "" || b == "" {
+		return a + b
+	}
+	names := append(strings.Split(a, ", "), strings.Split(b, ", ")...)
+	slices.Sort(names)
+	return strings.Join(slices.Compact(names), ", ")
 }

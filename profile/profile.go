@@ -52,6 +52,9 @@ type Module struct {
 	SHA256  string `json:"sha256"`  // of the whole file or vDSO image, 64 lower-case hex digits
 	BuildID string `json:"buildID"` // GNU build-id in hex; empty if the file has none
 	Found   string `json:"found"`   // one of the Found constants
+	// Removed: the file was gone, or another one in its place, when the profile was made; what was analysed is what a run had
+	// mapped. Nobody can compare it (Verify).
+	Removed bool `json:"removed,omitempty"`
 }
 
 // Roles of a thread kind.
@@ -124,4 +127,7 @@ type Unresolved struct {
 	Offset   string `json:"offset"`   // ELF virtual address in hex; empty if the place is none
 	Function string `json:"function"` // symbol, or fn_0xaddr in stripped files
 	Effect   string `json:"effect"`   // in words: what was opened or assumed because of it
+	// Seen are the names that a run has shown the place to be given, sorted, with a comma and a blank between them. They add
+	// to what is allowed and never bound it.
+	Seen string `json:"seen,omitempty"`
 }

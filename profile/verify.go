@@ -10,8 +10,8 @@ import (
 // for "[vdso]" those of the vDSO image. Its error matches fs.ErrNotExist if there is none.
 type Open func(path string) (sha256, buildID string, err error)
 
-// Verify reports whether the profile fits the files that are there now: the program, every module and every executed
-// program must have the contents that were analysed. The error is the first of Mismatches, nil if there is none.
+// Verify reports whether the profile fits the files that are there now: the program, every module that was not removed and
+// every executed program must have the contents that were analysed. The error is the first of Mismatches, nil if there is none.
 func (p *Profile) Verify(open Open) error {
 	if all := p.mismatches(open, 1); len(all) > 0 {
 		return all[0]
@@ -42,7 +42,7 @@ func (p *Profile) mismatches(open Open, limit int) []error {
 	}
 	for i := range p.Modules {
 		m := &p.Modules[i]
-		if !check(m.Path, m.SHA256, m.BuildID) {
+		if !m.Removed && !check(m.Path, m.SHA256, m.BuildID) {
 			return all
 		}
 	}

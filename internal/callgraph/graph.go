@@ -100,10 +100,12 @@ const (
 	TakenIFunc             // returned by an IFUNC resolver whose symbol's address is taken
 	TakenVDSO              // the vDSO's functions, which the loader and libc look up
 	TakenAnyName           // exported by a module while a name is unknown
+	TakenSeen              // by its name, which a run has shown the module to look up
 )
 
 var takenNames = [...]string{"", "address made by an instruction", "pointer in data", "called by the runtime", "called at start", "called at exit", "looked up by name",
-	"returned by an ifunc resolver", "vDSO function looked up by libc", "may be looked up by an unknown name"}
+	"returned by an ifunc resolver", "vDSO function looked up by libc", "may be looked up by an unknown name",
+	"looked up by name in a run"}
 
 // String returns the kind in words.
 func (k TakenKind) String() string { return takenNames[k] }
@@ -130,6 +132,7 @@ type Graph struct {
 	nss          bool               // the program has a name service
 	nssCalls     map[int32]string   // functions that can call what they look up there, and by which names
 	solver       *solver            // from level c on
+	asked        []Asked            // what a run has shown to be looked up
 	firstCall    []int32            // by module: the number of its first call among those of all modules
 	through      [][]int32          // by function: what a PLT stub leads to; nil until it is asked for
 	callers      []CallRef          // callers of all functions, one function after another
@@ -192,13 +195,13 @@ func (b bitset) count() int {
 }
 
 // New computes the whole program's live functions and address-taken functions.
-func New(p *link.Program, level Level) *Graph {
+func New(p *link.Program, level Level, asked ...Asked) *Graph {
 	if level == Best {
 		level = LevelE
 	}
 	n := p.Funcs()
 	g := &Graph{P: p, Level: level, taken: make([]Evidence, n), class: make([]class, n), live: newBitset(n), parent: make([]Edge, n),
-		setIndex: map[setKey]Set{}, spawned: map[CallRef][]int32{}, resolverOf: map[uint64][]int32{}}
+		setIndex: map[setKey]Set{}, spawned: map[CallRef][]int32{}, resolverOf: map[uint64][]int32{}, asked: asked}
 	g.firstCall = make([]int32, len(p.Modules)+1)
 	for i, m := range p.Modules {
 		g.firstCall[i+1] = g.firstCall[i] + int32(len(m.Calls))

@@ -77,7 +77,7 @@ func (g *Graph) lookupIn(mi int, in []int) {
 	for k := range m.Strs {
 		for _, t := range g.lookupName(mi, k) {
 			if slices.Contains(in, t.Module) {
-				g.foundByName(mi, k, t, -1)
+				g.foundByName(t, Evidence{Module: int32(mi), Func: -1, Place: m.Strs[k].Addr, Kind: TakenName})
 			}
 		}
 	}
@@ -94,6 +94,7 @@ func (g *Graph) lookupUnknown(mi int) {
 		return
 	}
 	st.lookedUp = true
+	g.lookAsked(mi)
 	opened := g.opens(mi)
 	in := slices.Clone(opened)
 	m := g.P.Modules[mi]
@@ -124,26 +125,45 @@ func (g *Graph) lookupUnknown(mi int) {
 	}
 }
 
+// Asked are names that a run has shown a module to look up.
+type Asked struct {
+	Module int
+	Names  []string
+}
+
+// lookAsked takes what the names mean that a run has shown module mi to look up, where it looks up names that are not known.
+func (g *Graph) lookAsked(mi int) {
+	for _, a := range g.asked {
+		if a.Module != mi {
+			continue
+		}
+		for _, name := range a.Names {
+			for _, t := range g.P.LookupName(name, "", link.ScopeAny) {
+				g.foundByName(t, Evidence{Module: int32(mi), Func: -1, Kind: TakenSeen})
+			}
+		}
+	}
+}
+
 // lookupName returns the definitions of string k of module mi.
 func (g *Graph) lookupName(mi, k int) []link.Target {
 	m := g.P.Modules[mi]
 	return g.P.LookupName(m.String(m.Strs[k].Text), "", link.ScopeAny)
 }
 
-// foundByName takes a definition that string k of module mi has found.
-func (g *Graph) foundByName(mi, k int, t link.Target, by int32) {
-	place := g.P.Modules[mi].Strs[k].Addr
+// foundByName takes a definition that a name has found, on the evidence of that.
+func (g *Graph) foundByName(t link.Target, ev Evidence) {
 	switch {
 	case t.IFunc:
 		for _, f := range g.resolved(t.Module, t.Value) {
-			g.take(f, Evidence{Module: int32(mi), Func: by, Place: place, Kind: TakenName})
+			g.take(f, ev)
 		}
 	case t.Type == sttFunc:
 		if f := g.P.Func(t.Module, t.Value); f >= 0 {
-			g.take(int32(f), Evidence{Module: int32(mi), Func: by, Place: place, Kind: TakenName})
+			g.take(int32(f), ev)
 		}
 	default:
-		g.shown(t.Module, t.Value, by)
+		g.shown(t.Module, t.Value, ev.Func)
 	}
 }
 

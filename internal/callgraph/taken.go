@@ -178,6 +178,9 @@ func (g *Graph) fixpoint() {
 	for _, mi := range g.openedByName() {
 		g.exported(mi)
 	}
+	for _, a := range g.asked {
+		g.lookAsked(a.Module)
+	}
 	for _, c := range p.Copies() {
 		if g.Level == LevelB {
 			g.markRange(c.Source, c.Value, c.Value+max(c.Size, c.SrcSize), -1)
@@ -592,6 +595,6 @@ func (g *Graph) lookup(mi, k int, by int32) {
 		if st.libc && t.Module == mi && !g.P.Musl && mi != 0 {
 			continue // glibc and its loader look up in other modules
 		}
-		g.foundByName(mi, k, t, by)
+		g.foundByName(t, Evidence{Module: int32(mi), Func: by, Place: g.P.Modules[mi].Strs[k].Addr, Kind: TakenName})
 	}
 }

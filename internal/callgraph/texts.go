@@ -63,6 +63,15 @@ func (r *Reach) Lookups() []Given {
 	return r.given(func(name string) (int, bool) { return 1, name == "dlsym" || name == "dlvsym" })
 }
 
+// Charsets returns the reached calls of iconv_open outside libc, with the charsets that each converts to and from.
+func (r *Reach) Charsets() []Given {
+	var out []Given
+	for arg := range 2 {
+		out = append(out, r.given(func(name string) (int, bool) { return arg, name == "iconv_open" })...)
+	}
+	return out
+}
+
 // calledName is the name of the function that a call goes to, without leading underscores: of the symbol, or in a program
 // that is linked statically of the function itself.
 func (g *Graph) calledName(m *link.Module, c *summary.Call) string {

@@ -37,8 +37,8 @@ var backend = struct {
 	renew     func(ctx context.Context, p *profile.Profile, opt pipeline.Options) (*profile.Profile, error)
 	plan      func(ctx context.Context, p *profile.Profile, action filter.Action, opt pipeline.Options) (*enforce.Plan, error)
 	harden    func(ctx context.Context, p *profile.Profile, how pipeline.HardenOptions, opt pipeline.Options) (*pipeline.Hardened, error)
-	run       func(ctx context.Context, argv []string, plan *enforce.Plan, report func(attach.Thread)) (status int, err error)
-	attach    func(ctx context.Context, pid int, plan *enforce.Plan, wait time.Duration, report func(attach.Thread)) (*attach.Result, error)
+	run       func(ctx context.Context, argv []string, e *enforced, report func(attach.Thread)) (status int, err error)
+	attach    func(ctx context.Context, pid int, e *enforced, wait time.Duration, report func(attach.Thread)) (*attach.Result, error)
 	status    func(pid int, plan *enforce.Plan) ([]attach.State, error)
 	denials   func(ctx context.Context, pid int, plan *enforce.Plan, report func(attach.Denial)) error
 	inject    func(pid, tid, nr int, args ...uint64) (int64, error)
@@ -71,30 +71,49 @@ func follow(ctx context.Context, w watch) (*observe.Observation, error) {
 	})
 }
 
+// enforced is a plan and what it was made from.
+type enforced struct {
+	Plan *enforce.Plan
+	// Profile is what modules are judged by that are not in the plan; nil: they are refused.
+	Profile  *profile.Profile
+	CacheDir string
+	NoCache  bool
+}
+
+// options are those of the package attach.
+func (e *enforced) options(ctx context.Context, report func(attach.Thread)) attach.Options {
+	o := attach.Options{Report: report, AnonymousCode: true, Stubs: true, Note: noteStubs}
+	if e.Profile != nil {
+		n := pipeline.Newcomers{Profile: e.Profile, Options: pipeline.Options{CacheDir: e.CacheDir, NoCache: e.NoCache}}
+		o.Admit = func(path string, data []byte) error { return n.Admit(ctx, path, data) }
+	}
+	return o
+}
+
 // runCommand starts a command and installs filters as its threads enter their loops.
-func runCommand(ctx context.Context, argv []string, plan *enforce.Plan, report func(attach.Thread)) (int, error) {
-	if inPlace(plan) {
-		err := become(argv, plan)
+func runCommand(ctx context.Context, argv []string, e *enforced, report func(attach.Thread)) (int, error) {
+	if inPlace(e.Plan) {
+		err := become(argv, e)
 		code := exitLaunch
 		if has := (*exitStatus)(nil); errors.As(err, &has) {
 			code = has.code
 		}
 		return code, err
 	}
-	return attach.Run(ctx, argv, nil, plan, attach.Options{Report: report, AnonymousCode: true, Stubs: true, Note: noteStubs})
+	return attach.Run(ctx, argv, nil, e.Plan, e.options(ctx, report))
 }
 
 // noteStubs logs what became of the stubs.
 func noteStubs(text string) { slog.Info("stubs", "what", text) }
 
 // attachTo installs filters in a running server, and goes on for a time while threads of it are outside their loops.
-func attachTo(ctx context.Context, pid int, plan *enforce.Plan, wait time.Duration, report func(attach.Thread)) (*attach.Result, error) {
-	opts := attach.Options{Report: report, AnonymousCode: true, Stubs: true, Note: noteStubs}
-	result, err := attach.Attach(ctx, pid, plan, opts)
+func attachTo(ctx context.Context, pid int, e *enforced, wait time.Duration, report func(attach.Thread)) (*attach.Result, error) {
+	opts := e.options(ctx, report)
+	result, err := attach.Attach(ctx, pid, e.Plan, opts)
 	if err != nil || wait <= 0 || result.Count(attach.Outside) == 0 {
 		return result, err
 	}
 	ctx, stop := context.WithTimeout(ctx, wait)
 	defer stop()
-	return attach.Watch(ctx, pid, plan, opts)
+	return attach.Watch(ctx, pid, e.Plan, opts)
 }

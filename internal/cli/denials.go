@@ -36,7 +36,7 @@ With --syslog the lines go to the system's log, too: WHERE is "local", or the pa
 	path := profileFlag(cmd)
 	where := cmd.Flags().String("syslog", "", "write to the system's log, `WHERE`: local, or a socket's path")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		pid, plan, err := a.target(cmd.Context(), args[0], *path, filter.KillProcess, *s)
+		pid, e, err := a.target(cmd.Context(), args[0], *path, filter.KillProcess, *s)
 		if err != nil {
 			return err
 		}
@@ -50,7 +50,7 @@ With --syslog the lines go to the system's log, too: WHERE is "local", or the pa
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		var failed error
-		err = backend.denials(ctx, pid, plan, func(d attach.Denial) {
+		err = backend.denials(ctx, pid, e.Plan, func(d attach.Denial) {
 			line := printable(d.String()) + fmt.Sprintf(". If the server needs it, what it was doing is not in the profile: `syspart explain %s %s`", *path, d.Name())
 			if log != nil {
 				_ = log.Warning(line) // it is on standard output all the same

@@ -55,7 +55,7 @@ func failure(refused *format) stub.Failure {
 }
 
 // target reads what a verb is given that has to do with a running server: its process id and the plan of its profile.
-func (a *app) target(ctx context.Context, arg, path string, act filter.Action, s pipeline.Options) (int, *enforce.Plan, error) {
+func (a *app) target(ctx context.Context, arg, path string, act filter.Action, s pipeline.Options) (int, *enforced, error) {
 	pid, err := processID(arg)
 	if err != nil {
 		return 0, nil, err
@@ -65,7 +65,7 @@ func (a *app) target(ctx context.Context, arg, path string, act filter.Action, s
 		return 0, nil, err
 	}
 	plan, err := backend.plan(ctx, p, act, s)
-	return pid, plan, err
+	return pid, &enforced{Plan: plan, Profile: p, CacheDir: s.CacheDir, NoCache: s.NoCache}, err
 }
 
 // launch builds the verb run.
@@ -83,7 +83,10 @@ cannot be started the exit status is 125 (syspart's fault), 126 (not executable)
 
 A program or a library may have changed since the profile was made (an upgrade, another kernel's vDSO). Then, as
 --on-mismatch says, what can be needed is computed anew for the files that are there, from the same main loops if they
-still stand ("reanalyse"), the server is not started ("refuse"), or it is started without filters ("unfiltered").`,
+still stand ("reanalyse"), the server is not started ("refuse"), or it is started without filters ("unfiltered").
+
+A module that the server has loaded and that the profile does not know is analysed then: it passes if no thread needs a call
+for it that its filter lacks; with "refuse" it does not.`,
 		Example: `  syspart run -p nginx.json -- nginx -c /tmp/x/nginx.conf
   syspart run -p redis.json --action errno -- redis-server /etc/redis/redis.conf`,
 		Args: command,
@@ -118,7 +121,11 @@ still stand ("reanalyse"), the server is not started ("refuse"), or it is starte
 		}
 		plan.Failure = failure(refused)
 		a.progress.clear()
-		code, err := backend.run(cmd.Context(), args, plan, a.warner())
+		e := enforced{Plan: plan, CacheDir: s.CacheDir, NoCache: s.NoCache}
+		if *mismatch != refuse {
+			e.Profile = p
+		}
+		code, err := backend.run(cmd.Context(), args, &e, a.warner())
 		if err != nil {
 			if code == 0 && errors.Is(err, enforce.ErrModule) {
 				code = exitError // it served, but without filters
@@ -178,20 +185,20 @@ server's memory. The filters cannot be taken away again.`,
 	wait := cmd.Flags().Duration("wait", 0, "go on for `TIME` while there are threads outside their main loops")
 	dry := cmd.Flags().Bool("dry-run", false, "change nothing; show what each thread carries and which main loop it is in")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		pid, plan, err := a.target(cmd.Context(), args[0], *path, act.Action, *s)
+		pid, e, err := a.target(cmd.Context(), args[0], *path, act.Action, *s)
 		if err != nil {
 			return err
 		}
-		plan.Failure = failure(refused)
+		e.Plan.Failure = failure(refused)
 		a.progress.clear()
 		if *dry {
-			list, err := backend.status(pid, plan)
+			list, err := backend.status(pid, e.Plan)
 			if err != nil {
 				return err
 			}
 			return a.print(func(w io.Writer) error { return report.Status(w, list, a.style()) })
 		}
-		result, err := backend.attach(cmd.Context(), pid, plan, *wait, logThread)
+		result, err := backend.attach(cmd.Context(), pid, e, *wait, logThread)
 		// What was achieved before an error is told all the same: filters cannot be taken away again.
 		if result != nil {
 			if perr := a.print(func(w io.Writer) error { return report.Attached(w, result, a.style()) }); perr != nil && err == nil {

@@ -74,15 +74,15 @@ func mainFake() {
 		}
 		return &enforce.Plan{Program: p.Program.Path, Action: action}, nil
 	}
-	backend.run = func(_ context.Context, argv []string, plan *enforce.Plan, _ func(attach.Thread)) (int, error) {
+	backend.run = func(_ context.Context, argv []string, e *enforced, _ func(attach.Thread)) (int, error) {
 		cmd := passThrough(argv)
-		cmd.Env = append(os.Environ(), "ACTION="+plan.Action.String(), fmt.Sprint("SERVES=", plan.Failure == stub.Serves))
+		cmd.Env = append(os.Environ(), "ACTION="+e.Plan.Action.String(), fmt.Sprint("SERVES=", e.Plan.Failure == stub.Serves))
 		if err := cmd.Start(); err != nil {
 			return proc.LaunchStatus(err), err
 		}
 		return endStatus(cmd), nil
 	}
-	backend.attach = func(_ context.Context, pid int, _ *enforce.Plan, _ time.Duration, _ func(attach.Thread)) (*attach.Result, error) {
+	backend.attach = func(_ context.Context, pid int, _ *enforced, _ time.Duration, _ func(attach.Thread)) (*attach.Result, error) {
 		return &attach.Result{Threads: []attach.Thread{
 			{PID: pid, TID: pid, Comm: "d", Kind: "cycle", Status: attach.Installed}, {PID: pid, TID: pid + 1, Comm: "d"}}}, nil
 	}

@@ -22,8 +22,8 @@ import (
 
 // order is what the process that watches a server is told on its standard input.
 type order struct {
+	enforced
 	PID      int
-	Plan     *enforce.Plan
 	Detached bool
 }
 
@@ -44,7 +44,7 @@ func inPlace(plan *enforce.Plan) bool {
 
 // become executes the command in our own place, once a process that is no relative of it watches it; it returns only if
 // that fails.
-func become(argv []string, plan *enforce.Plan) error {
+func become(argv []string, e *enforced) error {
 	path, err := commandPath(argv[0])
 	if err != nil {
 		return err
@@ -54,7 +54,7 @@ func become(argv []string, plan *enforce.Plan) error {
 		return err
 	}
 	defer r.Close()
-	err = guardProcess(order{PID: os.Getpid(), Plan: plan}, w, true)
+	err = guardProcess(order{enforced: *e, PID: os.Getpid()}, w, true)
 	w.Close()
 	if err != nil {
 		return fmt.Errorf("the process that watches the server: %w", err)
@@ -127,7 +127,7 @@ what to watch; it ends with the server.`,
 				}
 				k.Allow = allow
 			}
-			return attach.Guard(cmd.Context(), o.PID, o.Plan, attach.Options{Report: a.warner(), AnonymousCode: true, Stubs: true, Note: noteStubs}, func() {
+			return attach.Guard(cmd.Context(), o.PID, o.Plan, o.options(cmd.Context(), a.warner()), func() {
 				fmt.Fprintln(os.Stdout, "ready")
 				os.Stdout.Close()
 			})

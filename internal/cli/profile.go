@@ -37,7 +37,8 @@ func (a *app) profile() *cobra.Command {
 		Short: "Observe a server, find its main loops, write its profile",
 		Long: `profile runs a server, or looks at a running one, samples its threads' stacks to find their main loops, computes by
 static analysis which system calls can still be needed from there, and writes the profile. The run decides where the
-serving phase begins and which modules are loaded, never what is allowed.
+serving phase begins and which modules are loaded, never what is allowed. What a server that was started asks the loader
+for, and which programs it executes, is seen at breakpoints in it and told with the places that could not be resolved.
 
 Without --duration and --workload it follows the server until that exits or syspart is told to stop (SIGINT, SIGTERM). A
 server that was started gets the signal and ends; one that was attached to lives on. With --workload, CMD is run by sh

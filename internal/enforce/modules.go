@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"syspart/internal/image"
 	"syspart/internal/proc"
 )
 
@@ -36,10 +37,15 @@ type Verifier struct {
 	// Own, if set, says which of such memory is the installer's own.
 	Own func(pid int, m *proc.Mapping) bool
 
+	// Admit, if set, judges a file that is not in the plan; nil lets it pass. It is asked once for each contents.
+	Admit func(path string, data []byte) error
+
 	want map[string]string // path to SHA-256
 	have map[string]bool   // the SHA-256s
 	mu   sync.Mutex
 	sums map[fileID]string
+	// judged are the SHA-256s that Admit was asked about.
+	judged map[string]error
 }
 
 // fileID identifies the contents of a file: a file written to in place gets another change time.
@@ -51,18 +57,24 @@ type fileID struct {
 
 // NewVerifier returns a verifier for the plan.
 func NewVerifier(p *Plan) *Verifier {
-	v := &Verifier{want: make(map[string]string, len(p.Modules)), have: make(map[string]bool), sums: make(map[fileID]string)}
+	v := &Verifier{want: make(map[string]string, len(p.Modules)), have: make(map[string]bool), sums: make(map[fileID]string),
+		judged: make(map[string]error)}
 	for _, m := range p.Modules {
-		v.want[m.Path] = m.SHA256
+		if !m.Removed { // else there may be anything
+			v.want[m.Path] = m.SHA256
+		}
 		v.have[m.SHA256] = true
 	}
 	return v
 }
 
-// Verify checks every file that the process has mapped executable: it must be in the plan, with the contents stated. An
-// executable mapping without a file is refused, too, unless Anonymous is set: code made at run time was not analysed. The vDSO and the kernel's
-// vsyscall page are the running kernel's and pass. Errors: *ModuleError, or proc's.
-func (v *Verifier) Verify(pid int) error {
+// Verify checks every file that the process has mapped executable: it must be in the plan, with the contents stated, or be
+// admitted. An executable mapping without a file is refused, too, unless Anonymous is set: code made at run time was not
+// analysed. The vDSO and the kernel's vsyscall page are the running kernel's and pass. Errors: *ModuleError, or proc's.
+func (v *Verifier) Verify(pid int) error { return v.verify(pid, true) }
+
+// verify is Verify; without admit, a file that is to be judged first does not fit.
+func (v *Verifier) verify(pid int, admit bool) error {
 	maps, err := proc.ReadMaps(pid)
 	if err != nil {
 		return err
@@ -89,7 +101,9 @@ func (v *Verifier) Verify(pid int) error {
 		want, known := v.want[m.Path]
 		switch {
 		case !known && !v.have[got]: // by another name it is the same code
-			return &ModuleError{pid, m.Path, "not in the plan: loaded after it was made"}
+			if err := v.judge(pid, m, got, admit); err != nil {
+				return err
+			}
 		case known && got != want:
 			return &ModuleError{pid, m.Path, fmt.Sprintf("SHA-256 is %s, the plan says %s", got, want)}
 		}
@@ -97,13 +111,14 @@ func (v *Verifier) Verify(pid int) error {
 	return nil
 }
 
-// VerifyChanged is Verify, and nothing if the process's mappings are those of last time, which it keeps in last.
+// VerifyChanged is Verify, quickly: nothing is done if the process's mappings are those of last time, which it keeps in last, and
+// a file that Admit has not been asked about is an *ModuleError.
 func (v *Verifier) VerifyChanged(pid int, last map[int]string) error {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
 	if err == nil && string(text) == last[pid] {
 		return nil
 	}
-	if err := v.Verify(pid); err != nil {
+	if err := v.verify(pid, false); err != nil {
 		return err
 	}
 	last[pid] = string(text)
@@ -113,19 +128,60 @@ func (v *Verifier) VerifyChanged(pid int, last map[int]string) error {
 // Know reads the file behind a mapping, so that Verify need not; what cannot be read is left to Verify.
 func (v *Verifier) Know(pid int, m *proc.Mapping) { _, _ = v.sum(pid, m) }
 
+// judge says what Admit says, or has said, about a file that is not in the plan.
+func (v *Verifier) judge(pid int, m *proc.Mapping, sum string, ask bool) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	why, known := v.judged[sum]
+	if v.Admit == nil || !known && !ask {
+		return &ModuleError{pid, m.Path, "not in the plan: loaded after it was made"}
+	}
+	if !known {
+		f, err := v.open(pid, m)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		data, err := io.ReadAll(io.LimitReader(f, image.MaxSize))
+		if err != nil {
+			return fmt.Errorf("process %d: module %s: %w", pid, m.Path, err)
+		}
+		if got := sha256.Sum256(data); hex.EncodeToString(got[:]) != sum {
+			return &ModuleError{pid, m.Path, "written to while it was read"}
+		}
+		why = v.Admit(m.Path, data)
+		v.judged[sum] = why
+	}
+	if why != nil {
+		return &ModuleError{pid, m.Path, fmt.Sprintf("not in the plan, and does not fit it: %v", why)}
+	}
+	return nil
+}
+
+// open opens the file behind a mapping.
+func (v *Verifier) open(pid int, m *proc.Mapping) (*os.File, error) {
+	f, err := os.Open(proc.MapFile(pid, m))
+	if err == nil {
+		return f, nil
+	}
+	// Without privilege: by name, which must still be the file that was mapped.
+	if m.Deleted {
+		return nil, &ModuleError{pid, m.Path, "replaced on disk since the process started: restart the server"}
+	}
+	if f, err = os.Open(proc.RootFile(pid, m.Path)); err != nil {
+		if _, gone := proc.ReadMaps(pid); errors.Is(gone, proc.ErrGone) {
+			return nil, gone
+		}
+		return nil, fmt.Errorf("process %d: module %s: %w", pid, m.Path, err)
+	}
+	return f, nil
+}
+
 // sum hashes the file behind a mapping.
 func (v *Verifier) sum(pid int, m *proc.Mapping) (string, error) {
-	f, err := os.Open(proc.MapFile(pid, m))
-	if err != nil { // without privilege: by name, which must still be the file that was mapped
-		if m.Deleted {
-			return "", &ModuleError{pid, m.Path, "replaced on disk since the process started: restart the server"}
-		}
-		if f, err = os.Open(proc.RootFile(pid, m.Path)); err != nil {
-			if _, gone := proc.ReadMaps(pid); errors.Is(gone, proc.ErrGone) {
-				return "", gone
-			}
-			return "", fmt.Errorf("process %d: module %s: %w", pid, m.Path, err)
-		}
+	f, err := v.open(pid, m)
+	if err != nil {
+		return "", err
 	}
 	defer f.Close()
 	var st unix.Stat_t

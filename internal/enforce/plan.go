@@ -45,6 +45,8 @@ type PlanModule struct {
 	Path    string // "[vdso]" for the vDSO
 	BuildID string // hex, "" if the file has none
 	SHA256  string // hex; "" for the vDSO
+	// Removed: the file is gone since the plan's profile was made. What lies at its path may be something else by now.
+	Removed bool
 }
 
 // Kind is a kind of threads and its filter.

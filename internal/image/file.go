@@ -107,6 +107,9 @@ func parse(name string, data []byte) (*File, error) {
 	return f, nil
 }
 
+// Data returns the whole file. It must not be changed.
+func (f *File) Data() []byte { return f.data }
+
 // packed reports whether UPX has made the file: behind the program headers lie a checksum and its magic number (l_info in
 // UPX's src/stub/src/include/linux.h), and there are no sections.
 func (f *File) packed() bool {

@@ -206,3 +206,34 @@ func TestFunctionNumbers(t *testing.T) {
 		}
 	}
 }
+
+// TestGone: a module whose file is gone is loaded from its summary, with what it needs, once for each contents.
+func TestGone(t *testing.T) {
+	dir, prog := plugins(t)
+	var sums []*summary.Module
+	for _, name := range []string{"one.so", "two.so"} {
+		sum, err := summarize(filepath.Join(dir, name), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sums = append(sums, sum)
+	}
+	gone := filepath.Join(dir, "gone", "one.so")
+	extra := func(i int) Extra { return Extra{Path: gone, Found: profile.FoundObserved, Summary: sums[i]} }
+	p, err := Load(t.Context(), prog, Options{Summarize: summarize, LibraryPath: []string{dir}, Modules: []Extra{extra(0), extra(1), extra(0), extra(1)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var later []string
+	for _, m := range p.Modules {
+		if m.Later {
+			later = append(later, filepath.Base(m.Path))
+			if m.Path == gone && (m.File != "" || m.Real != gone || m.Found != profile.FoundObserved) {
+				t.Errorf("%+v", m)
+			}
+		}
+	}
+	if want := []string{"one.so", "dep.so", "one.so"}; !slices.Equal(later, want) {
+		t.Errorf("modules %q, want %q", later, want)
+	}
+}

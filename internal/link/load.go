@@ -436,7 +436,7 @@ func (l *loader) loadExtra(e Extra) error {
 		return err
 	}
 	before := len(p.Modules)
-	m, err := l.need(e.Path, p.Modules[0], e.Found)
+	m, err := l.extra(e)
 	if err == nil {
 		l.attach(m)
 		m.Later = m.Later || len(p.Modules) > before
@@ -462,6 +462,25 @@ func (l *loader) loadExtra(e Extra) error {
 		}
 	}
 	return nil
+}
+
+// extra returns the module that is to be loaded later. Several that are gone may have had one path.
+func (l *loader) extra(e Extra) (*Module, error) {
+	exe := l.prog.Modules[0]
+	if e.Summary == nil {
+		return l.need(e.Path, exe, e.Found)
+	}
+	for _, old := range l.prog.Modules {
+		if old.SHA256 == e.Summary.SHA256 {
+			return old, nil
+		}
+	}
+	m := &Module{Module: e.Summary, Path: e.Path, Real: e.Path, Found: e.Found, name: e.Path, loader: exe}
+	l.call(m, e.Path)
+	if !l.prog.Musl {
+		l.call(m, m.Dyn.Soname)
+	}
+	return m, nil
 }
 
 // forget takes back the modules from index first on, and all that was known of them.

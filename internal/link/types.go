@@ -33,6 +33,8 @@ type Options struct {
 type Extra struct {
 	Path  string // path inside Root, or a name without slash, which is searched for as dlopen does for the executable
 	Found string // profile.Found*
+	// Summary, if not nil, is that of a file which is not at Path any more: it is not looked for.
+	Summary *summary.Module
 	// Local says that it is known to be loaded without RTLD_GLOBAL (glibc loads its own modules so: NSS, gconv,
 	// libgcc_s). Otherwise its symbols may serve modules that are loaded after it.
 	Local bool
@@ -45,7 +47,7 @@ type Module struct {
 	*summary.Module
 	Path   string // as the loader names it, cleaned, without Root; "[vdso]" for the vDSO
 	Real   string // Path with symbolic links resolved, without Root: what /proc/PID/maps shows
-	File   string // Real on this machine, with Root; "" for the vDSO
+	File   string // Real on this machine, with Root; "" for the vDSO and for files that are gone (Extra.Summary)
 	Found  string // profile.Found*; FoundGiven for the executable and for LD_PRELOAD
 	Index  int    // index in Program.Modules
 	Needed []int  // DT_NEEDED, in its order, as indices into Program.Modules
@@ -161,7 +163,7 @@ func (p *Program) Assumptions() []string {
 		return nil
 	}
 	a := []string{
-		"the dynamic loader's environment (LD_LIBRARY_PATH, LD_PRELOAD, LD_AUDIT, LD_DYNAMIC_WEAK, LD_PROFILE) is as given to the analysis",
+		"the dynamic loader's environment (LD_LIBRARY_PATH, LD_PRELOAD, LD_AUDIT, LD_DYNAMIC_WEAK, LD_PROFILE), and that of gconv (GCONV_PATH), is as given to the analysis",
 		"the processor has the same instruction-set level (glibc-hwcaps) as the analysing one",
 	}
 	for _, m := range p.Modules {

@@ -17,6 +17,11 @@
 // the thread is stopped once per distinct call, in such a way that its system call restarts (proc.Conn.Stop), and what was
 // learned serves the following samples of the same call as long as they unwind to the bottom with it.
 //
+// # What is asked for
+//
+// In servers that we start and end, breakpoints on the functions of libc that load, look up and execute tell what these are
+// given, and by whom (arguments.go).
+//
 // # Soundness
 //
 // An observation under-approximates: it holds what happened, not what can happen. It may say where a phase begins and

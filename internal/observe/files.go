@@ -38,9 +38,17 @@ type fileKey struct {
 type code struct {
 	module  *unwind.Module // nil: no ELF file that we can read
 	file    *image.File
-	data    []byte // the vDSO's image
 	buildID string
 	err     error // why module is nil
+}
+
+// as returns the module that a file is, mapped by the name of path.
+func (c *code) as(path string) Module {
+	m := Module{Path: path, BuildID: c.buildID}
+	if c.file != nil {
+		m.Data = c.file.Data()
+	}
+	return m
 }
 
 // count returns how many files have been opened.
@@ -60,7 +68,7 @@ func (fs *Files) open(pid int, m *proc.Mapping) *code {
 	}
 	c := &code{}
 	if m.Path == vdsoPath {
-		c.file, c.data, c.err = readVDSO(pid, m)
+		c.file, c.err = readVDSO(pid, m)
 	} else {
 		c.file, c.err = openMapped(pid, m)
 	}
@@ -88,21 +96,20 @@ func (fs *Files) Segments(pid int, m *proc.Mapping) ([]image.Segment, error) {
 	return c.file.Segments, nil
 }
 
-func readVDSO(pid int, m *proc.Mapping) (*image.File, []byte, error) {
+func readVDSO(pid int, m *proc.Mapping) (*image.File, error) {
 	data := make([]byte, min(m.End-m.Start, maxVDSO))
 	if n, err := proc.Memory(pid).ReadAt(data, int64(m.Start)); n < len(data) {
 		// The process has ended. The kernel gives all 64-bit processes the same vDSO, so ours is as good.
 		maps, ourErr := proc.ReadMaps(os.Getpid())
 		i := slices.IndexFunc(maps, func(x proc.Mapping) bool { return x.Path == vdsoPath && x.End-x.Start == m.End-m.Start })
 		if ourErr != nil || i < 0 {
-			return nil, nil, fmt.Errorf("vDSO: %w", err)
+			return nil, fmt.Errorf("vDSO: %w", err)
 		}
 		if n, err := proc.Memory(os.Getpid()).ReadAt(data, int64(maps[i].Start)); n < len(data) {
-			return nil, nil, fmt.Errorf("vDSO: %w", err)
+			return nil, fmt.Errorf("vDSO: %w", err)
 		}
 	}
-	f, err := image.Parse(vdsoPath, data)
-	return f, data, err
+	return image.Parse(vdsoPath, data)
 }
 
 // openMapped opens the very file that is mapped: by its name, as the process sees it or, if that has ended, as we do, if

@@ -41,8 +41,8 @@ type Options struct {
 	Interval time.Duration   // between samples; 0: DefaultInterval. Longer by itself where that would cost too much
 	// NoChildren leaves processes that exist already under PID alone. Those made later are always followed.
 	NoChildren bool
-	// Kill ends a started command when the observation ends: SIGTERM, and SIGKILL if that does not help within seconds.
-	// Observation goes on meanwhile. Otherwise it lives on.
+	// Kill has a started command be observed at breakpoints, too (Arguments), and ends it when the observation ends: SIGTERM,
+	// and SIGKILL if that does not help within seconds. Observation goes on meanwhile. Otherwise it lives on.
 	Kill bool
 	// NoSignals leaves the signals that we receive alone. Otherwise those that are meant for a server (SIGTERM, SIGINT,
 	// SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH) are passed on to a started command, except those that the terminal has
@@ -113,6 +113,9 @@ func Observe(ctx context.Context, opt Options) (*Observation, error) {
 		opt.Started(s.root)
 	}
 	s.follow(ctx)
+	if j.breaks != nil {
+		_ = tr.Do(func(c *proc.Conn) error { j.breaks.end(c); return nil })
+	}
 	tr.Close()
 	s.update()
 	return s.result(), nil
@@ -155,6 +158,11 @@ func (s *sampler) begin() error {
 			return err
 		}
 		s.journal.add(change{kind: addedProcess, pid: pid, tid: pid, parent: os.Getpid(), exe: exe})
+		if s.opt.Kill {
+			s.journal.breaks = newBreaks()
+			s.journal.breaks.root = pid
+			s.journal.breaks.begin(c, pid)
+		}
 		return c.Resume(pid)
 	})
 }

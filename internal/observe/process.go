@@ -98,7 +98,7 @@ func (p *Process) Space() unwind.Space { return p.space }
 func (p *Process) Modules() []Module {
 	var ms []Module
 	for path, c := range p.codes {
-		ms = append(ms, Module{Path: path, BuildID: c.buildID, Data: c.data})
+		ms = append(ms, c.as(path))
 	}
 	slices.SortFunc(ms, func(a, b Module) int { return strings.Compare(a.Path, b.Path) })
 	return ms

@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"cmp"
 	"errors"
 	"hash/maphash"
 	"slices"
@@ -78,6 +79,7 @@ type sampler struct {
 	done    []*sampled                  // threads that have ended or execute another program
 	execs   map[execution]bool          // those in list, without ByPID
 	list    []execution
+	given   map[argument]bool
 	open    int // threads whose files are open
 	samples int
 	ended   bool // the root process has ended
@@ -90,7 +92,7 @@ type sampler struct {
 
 func newSampler(opt *Options, tr *proc.Tracer, j *journal) *sampler {
 	return &sampler{opt: opt, tr: tr, journal: j, files: NewFiles(), start: time.Now(), members: make(map[int]*member),
-		images: make(map[string]bool), modules: make(map[string]map[string]*code), execs: make(map[execution]bool), seed: maphash.MakeSeed()}
+		images: make(map[string]bool), modules: make(map[string]map[string]*code), execs: make(map[execution]bool), given: make(map[argument]bool), seed: maphash.MakeSeed()}
 }
 
 func procFile(pid int, name string) string { return "/proc/" + strconv.Itoa(pid) + "/" + name }
@@ -109,13 +111,17 @@ func (s *sampler) update() {
 			}
 		case executed:
 			s.execute(&c)
-		case exiting:
+		case exiting, mapped:
 			if m := s.members[c.pid]; m != nil && s.serves(m) {
 				if !s.ensure(m) { // gone already
 					m.proc = newProcess(m.pid, s.files)
 				}
 				_ = m.proc.setMaps(c.maps) // text of the kernel's; what it names may be gone
 				s.noteModules(m)
+			}
+		case named:
+			if m := s.members[c.pid]; m != nil && s.serves(m) {
+				s.name(m, &c)
 			}
 		case ended:
 			s.end(&c)
@@ -212,6 +218,68 @@ func (s *sampler) end(c *change) {
 	}
 }
 
+// argument is one of a process of that executable.
+type argument struct {
+	exe string
+	Argument
+}
+
+// name enters what a function of libc was given.
+func (s *sampler) name(m *member, c *change) {
+	a := argument{m.exe, Argument{What: c.what, Name: c.name}}
+	ok := false
+	if c.fork != nil {
+		a.Module, a.PC, ok = s.caller(m, c)
+	} else if s.ensure(m) {
+		a.Module, a.PC, ok = m.proc.Locate(c.ret)
+		if !ok && m.proc.Refresh() == nil {
+			a.Module, a.PC, ok = m.proc.Locate(c.ret)
+		}
+	}
+	if ok && len(s.given) < maxArguments {
+		s.given[a] = true
+	}
+}
+
+// caller returns where the innermost function outside of the module on top of a stack, libc, goes on; for a child on a stack
+// of its own (posix_spawn, system) that of the thread that has made it.
+func (s *sampler) caller(m *member, c *change) (module string, pc uint64, ok bool) {
+	p := newProcess(m.pid, s.files)
+	if p.setMaps(c.maps) != nil {
+		return "", 0, false
+	}
+	res := p.space.Unwind(unwind.Stopped(&c.fork.regs), &c.fork.stack, maxFrames)
+	frames := toStack(&res).Frames
+	if len(frames) == 0 {
+		return "", 0, false
+	}
+	libc := frames[0].Module
+	outside := func(f Frame) bool { return f.Module != libc }
+	i := slices.IndexFunc(frames, outside)
+	if i < 0 && m.born != nil {
+		frames = m.born.frames
+		i = slices.IndexFunc(frames, outside)
+	}
+	if i < 0 {
+		return "", 0, false
+	}
+	return frames[i].Module, frames[i].PC, true
+}
+
+// arguments returns those of a program.
+func (s *sampler) arguments(program string) []Argument {
+	var list []Argument
+	for a := range s.given {
+		if a.exe == program {
+			list = append(list, a.Argument)
+		}
+	}
+	slices.SortFunc(list, func(a, b Argument) int {
+		return cmp.Or(cmp.Compare(a.Module, b.Module), cmp.Compare(a.PC, b.PC), cmp.Compare(a.What, b.What), cmp.Compare(a.Name, b.Name))
+	})
+	return list
+}
+
 // retire drops a process from the tables, keeping what its threads have shown.
 func (s *sampler) retire(m *member) {
 	for _, th := range m.threads {
@@ -266,8 +334,17 @@ func (s *sampler) ensure(m *member) bool {
 		return false
 	}
 	m.proc, m.lastMaps = p, time.Now()
-	s.noteModules(m)
+	if m.same() {
+		s.noteModules(m)
+	}
 	return true
+}
+
+// same reports whether a process, whose mappings have just been read, still runs the executable that we know of: if it has
+// executed another one, the mappings may be that one's.
+func (m *member) same() bool {
+	exe, _, err := proc.Exe(m.pid)
+	return err == nil && exe == m.exe
 }
 
 // noteModules enters the files that a process has mapped.
@@ -295,7 +372,9 @@ func (s *sampler) round() {
 			if m.proc.Refresh() != nil {
 				continue
 			}
-			s.noteModules(m)
+			if m.same() {
+				s.noteModules(m)
+			}
 		}
 		for _, th := range m.threads {
 			s.sample(m, th)
@@ -466,6 +545,7 @@ func (s *sampler) result() *Observation {
 	}
 	o := &Observation{Program: s.program(), Seconds: s.seconds(), ExitStatus: s.status, Exited: s.ended}
 	o.Execs = s.executions(o.Program)
+	o.Arguments = s.arguments(o.Program)
 	for _, th := range s.done {
 		if th.Program == o.Program {
 			o.Threads = append(o.Threads, th.Thread)
@@ -484,7 +564,7 @@ func (s *sampler) result() *Observation {
 		return a.TID - b.TID
 	})
 	for path, c := range s.modules[o.Program] {
-		o.Modules = append(o.Modules, Module{Path: path, BuildID: c.buildID, Data: c.data})
+		o.Modules = append(o.Modules, c.as(path))
 	}
 	slices.SortFunc(o.Modules, func(a, b Module) int {
 		if (a.Path == o.Program) != (b.Path == o.Program) {

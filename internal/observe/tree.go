@@ -20,18 +20,24 @@ type change struct {
 	forkTID  int      // added: the thread that forked
 	exe      string   // executed, added (roots): the new executable
 	script   string   // executed: script that it interprets
-	maps     []byte   // exiting: /proc/PID/maps
+	maps     []byte   // exiting, mapped, named execve: /proc/PID/maps
+	what     string   // named: the function
+	name     string   // named: what it is given
+	ret      uint64   // named: where it returns to; execve: fork has the whole stack
 	status   int      // ended: exit status as a shell would report it
 }
 
 type changeKind uint8
 
 const (
-	addedProcess changeKind = iota
+	_ changeKind = iota
+	addedProcess
 	addedThread
 	executed
 	exiting // about to give up its memory
 	ended   // thread is gone
+	mapped  // the loader has mapped something
+	named   // a function is called that is given a name
 )
 
 // journal is the way from the tracer's thread to the sampler.
@@ -39,6 +45,7 @@ type journal struct {
 	mu      sync.Mutex
 	changes []change
 	wake    chan struct{} // holds a token when there is something that should not wait
+	breaks  *breaks       // nil: none are set
 }
 
 func newJournal() *journal { return &journal{wake: make(chan struct{}, 1)} }
@@ -64,8 +71,11 @@ func (j *journal) take() []change {
 	return c
 }
 
-// handle is the tracer's handler: it notes changes of the tree and lets everything go on at once.
+// handle is the tracer's handler: it notes changes of the tree, and what breakpoints show, and lets everything go on at once.
 func (j *journal) handle(c *proc.Conn, ev proc.Event) proc.Verdict {
+	if j.breaks != nil {
+		j.breaks.event(c, &ev)
+	}
 	switch ev.Kind {
 	case proc.EventFork, proc.EventVfork, proc.EventClone:
 		if ev.Child == 0 {
@@ -94,6 +104,16 @@ func (j *journal) handle(c *proc.Conn, ev proc.Event) proc.Verdict {
 			if text, err := os.ReadFile(procFile(ev.PID, "maps")); err == nil && len(text) > 0 {
 				j.add(change{kind: exiting, pid: ev.PID, tid: ev.TID, maps: text})
 			}
+		}
+	case proc.EventSignal:
+		if j.breaks == nil || ev.Signal != unix.SIGTRAP {
+			break
+		}
+		if ch, ok := j.breaks.hit(c, &ev); ok {
+			if ch.kind != 0 {
+				j.add(ch)
+			}
+			return proc.Suppress
 		}
 	case proc.EventExited:
 		j.add(change{kind: ended, pid: ev.PID, tid: ev.TID, status: ev.Code})

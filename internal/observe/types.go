@@ -6,7 +6,10 @@ type Observation struct {
 	Modules []Module
 	Threads []Thread
 	Execs   []Exec
-	Seconds float64
+	// Arguments are what functions were given that load or look up something or execute a program, sorted, each once: of
+	// servers that were started and ended by us.
+	Arguments []Argument
+	Seconds   float64
 	// ExitStatus of the observed command when it was started by us and ended: as a shell would report it.
 	ExitStatus int
 	Exited     bool
@@ -16,7 +19,7 @@ type Observation struct {
 type Module struct {
 	Path    string // as mapped; "[vdso]" for the vDSO
 	BuildID string
-	Data    []byte // contents for the vDSO, else nil
+	Data    []byte // contents as they were mapped; nil if they could not be read. Not to be changed
 }
 
 // Thread is one thread that was seen at least once.
@@ -63,4 +66,12 @@ type Exec struct {
 	Script string // the script, if one
 	ByPID  int
 	Forked bool // by a forked child; false: the server replaced itself
+}
+
+// Argument is a name that a function of libc was given.
+type Argument struct {
+	What   string // dlopen, dlmopen, dlsym, dlvsym or execve
+	Module string // path, as in Modules, of the caller: the innermost one outside of libc
+	PC     uint64 // where the call returns to, as ELF virtual address of Module
+	Name   string // for execve of a shell by system or popen with " -c " and the command line
 }

@@ -27,12 +27,8 @@ type Site struct {
 func (l *loader) profiled(ctx context.Context, binary string, p *profile.Profile) (*callgraph.Graph, error) {
 	var extra []link.Extra
 	if p != nil {
-		for _, m := range p.Modules {
-			switch m.Found {
-			case profile.FoundObserved, profile.FoundGiven, profile.FoundStatic, profile.FoundHeuristic:
-				extra = append(extra, link.Extra{Path: m.Path, Found: m.Found})
-			}
-		}
+		extra = l.extras(p)
+		l.asked = seenLookups(p)
 	}
 	return l.graph(ctx, binary, extra)
 }

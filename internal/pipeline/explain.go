@@ -127,6 +127,9 @@ func whyOpen(g *callgraph.Graph, f *phase.Finder, k *phase.Kind, p *profile.Prof
 	case set(t.Serving.Enforcer).Has(nr):
 		return because(Step{Kind: "enforcer", Rule: "threads and children that are created later install their filters with it"})
 	}
+	if lost := gone(g.P, p); len(lost) > 0 && set(t.Serving.Own).Has(nr) {
+		return because(Step{Module: lost[0].Path, Kind: "removed", Rule: "needed with a module that was removed and cannot be looked at any more"})
+	}
 	return nil
 }
 
@@ -223,7 +226,10 @@ func taken(g *callgraph.Graph, e callgraph.Edge) string {
 	case callgraph.TakenCall, callgraph.UnknownCode:
 		ev := g.Evidence(e.To)
 		m := g.P.Modules[ev.Module]
-		s := fmt.Sprintf("; %s, %s+%#x", ev.Kind, modulePath(m), ev.Place)
+		s := fmt.Sprintf("; %s, %s", ev.Kind, modulePath(m))
+		if ev.Kind != callgraph.TakenSeen {
+			s += fmt.Sprintf("+%#x", ev.Place)
+		}
 		if ev.Func >= 0 {
 			s += " in or used by " + g.Name(ev.Func)
 		}

@@ -11,8 +11,8 @@ import (
 )
 
 // later returns the modules, beyond those already asked for, that the system's configuration says are loaded at run time:
-// the services of the name service switch, the modules of PAM, and libgcc_s, which libc loads to unwind. Whether the code
-// that loads them is live is not asked: they are there to be found if it is.
+// the services of the name service switch, the modules of PAM, those of gconv that are not plain, and libgcc_s, which libc
+// loads to unwind. Whether the code that loads them is live is not asked: they are there to be found if it is.
 func (l *loader) later(p *link.Program, have []link.Extra) []link.Extra {
 	var out []link.Extra
 	add := func(path string, local bool) {
@@ -45,6 +45,9 @@ func (l *loader) later(p *link.Program, have []link.Extra) []link.Extra {
 	}
 	for _, service := range nsswitch(l.opt.Root, databases) {
 		add("libnss_"+service+".so.2", true)
+	}
+	for _, path := range l.notPlain(l.gconvDir(p)) {
+		add(path, true)
 	}
 	for _, m := range p.Modules {
 		if strings.HasPrefix(m.Dyn.Soname, "libpam.so.") {

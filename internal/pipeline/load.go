@@ -64,7 +64,11 @@ type loader struct {
 	done  atomic.Int32
 	// debugs: there is a directory of debug files.
 	debugs bool
-	memo   sync.Map // path to *summary.Module: a program is linked again when more modules are found
+	gconv  map[string][]string // by directory: modules of gconv that are not plain
+	// gconvDirs are the directories of these modules, by the file of libc.
+	gconvDirs map[string]string
+	asked     map[string][]string // by path of a module: names that a run has shown it to look up
+	memo      sync.Map            // path to *summary.Module: a program is linked again when more modules are found
 }
 
 func newLoader(opt *Options) *loader {
@@ -131,13 +135,9 @@ func (l *loader) analyse(path string, data []byte) (*summary.Module, error) {
 		parts = append(parts, hex.EncodeToString(d[:]))
 	}
 	key := store.Key(parts...)
-	if l.cache != nil {
-		if b, ok := l.cache.Get(key); ok {
-			if m, err := summary.Decode(b); err == nil && m.SHA256 == sum {
-				l.opt.progress("analysed", int(l.done.Add(1)), 0)
-				return m, nil
-			}
-		}
+	if m := l.cached(key); m != nil && m.SHA256 == sum {
+		l.opt.progress("analysed", int(l.done.Add(1)), 0)
+		return m, nil
 	}
 	f, err := image.ParseDebug(path, data, debug)
 	if err != nil {
@@ -153,6 +153,22 @@ func (l *loader) analyse(path string, data []byte) (*summary.Module, error) {
 	}
 	l.opt.progress("analysed", int(l.done.Add(1)), 0)
 	return m, nil
+}
+
+// cached returns a summary that was stored, nil if there is none.
+func (l *loader) cached(key string) *summary.Module {
+	if l.cache == nil {
+		return nil
+	}
+	b, ok := l.cache.Get(key)
+	if !ok {
+		return nil
+	}
+	m, err := summary.Decode(b)
+	if err != nil {
+		return nil
+	}
+	return m
 }
 
 // debug returns the installed debug file of an image, nil if there is none: its symbols bound functions and data, and name
@@ -248,7 +264,7 @@ func (l *loader) graph(ctx context.Context, binary string, extra []link.Extra) (
 			return nil, err
 		}
 		l.opt.progress("call graph", 0, 0)
-		g := callgraph.New(p, l.opt.Level)
+		g := callgraph.New(p, l.opt.Level, l.askedOf(p)...)
 		more := l.opened(g, asked)
 		if len(more) == 0 {
 			return g, nil
@@ -262,7 +278,7 @@ func (l *loader) graph(ctx context.Context, binary string, extra []link.Extra) (
 func (l *loader) opened(g *callgraph.Graph, asked map[string]bool) []link.Extra {
 	opens := false
 	for i, m := range g.P.Modules {
-		opens = opens || i != g.P.Interp && m.Imports("dlopen", "dlmopen")
+		opens = opens || i != g.P.Interp && m.Imports("dlopen", "dlmopen", "iconv_open")
 	}
 	if !opens {
 		return nil
@@ -273,6 +289,12 @@ func (l *loader) opened(g *callgraph.Graph, asked map[string]bool) []link.Extra 
 		if !asked[e.Path] {
 			asked[e.Path] = true
 			out = append(out, e)
+		}
+	}
+	for _, path := range l.charsets(g.P, r) {
+		if !asked[path] {
+			asked[path] = true
+			out = append(out, link.Extra{Path: path, Found: profile.FoundStatic, Local: true, Optional: true})
 		}
 	}
 	for _, s := range r.Given() {
@@ -303,7 +325,8 @@ func modules(p *link.Program) []profile.Module {
 		if i == 0 {
 			continue // the program itself has its own place
 		}
-		out = append(out, profile.Module{Path: modulePath(m), SHA256: hex.EncodeToString(m.SHA256[:]), BuildID: m.BuildID, Found: found})
+		out = append(out, profile.Module{Path: modulePath(m), SHA256: hex.EncodeToString(m.SHA256[:]), BuildID: m.BuildID, Found: found,
+			Removed: m.File == "" && i != p.VDSO})
 	}
 	return out
 }

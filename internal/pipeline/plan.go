@@ -30,7 +30,7 @@ func Plan(ctx context.Context, p *profile.Profile, action filter.Action, opt Opt
 	plan := &enforce.Plan{Program: p.Program.Path, BuildID: p.Program.BuildID, Action: action,
 		Modules: []enforce.PlanModule{{Path: p.Program.Path, BuildID: p.Program.BuildID, SHA256: p.Program.SHA256}}}
 	for _, m := range p.Modules {
-		pm := enforce.PlanModule{Path: m.Path, BuildID: m.BuildID, SHA256: m.SHA256}
+		pm := enforce.PlanModule{Path: m.Path, BuildID: m.BuildID, SHA256: m.SHA256, Removed: m.Removed}
 		if m.Found == profile.FoundVDSO {
 			pm.SHA256 = ""
 		}
@@ -42,8 +42,7 @@ func Plan(ctx context.Context, p *profile.Profile, action filter.Action, opt Opt
 		if err != nil {
 			return nil, err
 		}
-		allow := set(t.Serving.Own).Union(set(t.Serving.Exec)).Union(set(t.Serving.Enforcer))
-		ek := enforce.Kind{Name: t.Kind, Role: t.Role, Module: t.Transition.Module, Loop: f.Ranges(k), Bottom: t.Transition.Bottom, Allow: allow, Instances: t.Instances}
+		ek := enforce.Kind{Name: t.Kind, Role: t.Role, Module: t.Transition.Module, Loop: f.Ranges(k), Bottom: t.Transition.Bottom, Allow: allowed(t), Instances: t.Instances}
 		for _, fr := range k.Below {
 			ek.Stack = append(ek.Stack, enforce.Frame{Module: fr.Module, PC: fr.PC})
 		}
@@ -65,14 +64,7 @@ func Plan(ctx context.Context, p *profile.Profile, action filter.Action, opt Opt
 }
 
 func (l *loader) linked(ctx context.Context, p *profile.Profile) (*link.Program, error) {
-	var extra []link.Extra
-	for _, m := range p.Modules {
-		switch m.Found {
-		case profile.FoundObserved, profile.FoundGiven, profile.FoundStatic, profile.FoundHeuristic:
-			extra = append(extra, link.Extra{Path: m.Path, Found: m.Found})
-		}
-	}
-	return l.load(ctx, p.Program.Path, extra)
+	return l.load(ctx, p.Program.Path, l.extras(p))
 }
 
 // Identify returns SHA-256 and build-id of the file that a path of a profile means now.

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"path/filepath"
@@ -30,7 +31,11 @@ func Profile(ctx context.Context, binary string, obs *observe.Observation, opt O
 	if err != nil {
 		return nil, err
 	}
-	return l.document(ctx, g, f, kinds, obs.Execs, f.Init)
+	p, err := l.document(ctx, g, f, kinds, obs.Execs, f.Init)
+	if err == nil {
+		seen(p.Unresolved, obs.Arguments)
+	}
+	return p, err
 }
 
 // document writes the profile of a program whose thread kinds are known; execs are the programs that it was seen to
@@ -112,20 +117,31 @@ func (l *loader) observed(ctx context.Context, binary string, obs *observe.Obser
 	if err != nil {
 		return nil, err
 	}
+	l.asked = lookedUp(obs.Arguments)
 	var extra []link.Extra
 	for _, m := range obs.Modules {
-		if strings.HasPrefix(m.Path, "[") || !filepath.IsAbs(m.Path) || strings.HasSuffix(m.Path, " (deleted)") {
+		if strings.HasPrefix(m.Path, "[") || !filepath.IsAbs(m.Path) || moduleOf(base, m.Path) >= 0 {
 			continue
 		}
-		if moduleOf(base, m.Path) < 0 {
-			extra = append(extra, link.Extra{Path: m.Path, Found: profile.FoundObserved})
+		e := link.Extra{Path: m.Path, Found: profile.FoundObserved}
+		if !l.holds(&m) {
+			if e.Summary, err = l.analyse(m.Path, m.Data); err != nil {
+				return nil, err
+			}
 		}
-	}
-	if len(extra) == 0 {
-		return callgraph.New(base, l.opt.Level), nil
+		extra = append(extra, e)
 	}
 	slices.SortFunc(extra, func(a, b link.Extra) int { return strings.Compare(a.Path, b.Path) })
 	return l.graph(ctx, binary, extra)
+}
+
+// holds reports whether a file that a run had mapped is still where it was; also if what was mapped is not known.
+func (l *loader) holds(m *observe.Module) bool {
+	if m.Data == nil {
+		return true // if it is missing, the link says so
+	}
+	now, err := l.summarize(filepath.Join("/", l.opt.Root, m.Path), nil)
+	return err == nil && now.SHA256 == sha256.Sum256(m.Data)
 }
 
 func set(names []string) syscalls.Set {

@@ -23,11 +23,17 @@ var ErrMoved = errors.New("the profile's main loop is not in these files; profil
 // what can be reached from them in the new files. A loop stands if its module has not changed; if it has, if its function
 // has its name, lies where it did and has a loop at the same place. Return addresses below it, in modules that have
 // changed, are those of the call that leads to the frame above. The error wraps ErrMoved if a loop or a return
-// address is not found so.
+// address is not found so. What modules needed that are gone stays allowed.
 func Renew(ctx context.Context, p *profile.Profile, opt Options) (*profile.Profile, error) {
 	l := newLoader(&opt)
 	defer l.close()
-	g, err := l.profiled(ctx, p.Program.Path, p)
+	return l.renew(ctx, p, l.extras(p))
+}
+
+// renew makes a profile anew with modules that are loaded later.
+func (l *loader) renew(ctx context.Context, p *profile.Profile, extra []link.Extra) (*profile.Profile, error) {
+	l.asked = seenLookups(p)
+	g, err := l.graph(ctx, p.Program.Path, extra)
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +65,13 @@ func Renew(ctx context.Context, p *profile.Profile, opt Options) (*profile.Profi
 		}
 		return r.f.Init(k, entry)
 	}
-	return l.document(ctx, g, r.f, kinds, execs, init)
+	now, err := l.document(ctx, g, r.f, kinds, execs, init)
+	if err != nil {
+		return nil, err
+	}
+	keep(p, now, gone(g.P, p))
+	r.seen(p.Unresolved, now.Unresolved)
+	return now, nil
 }
 
 type renewal struct {

@@ -59,6 +59,9 @@ func (p *printer) unresolved(list []profile.Unresolved) {
 			}
 			p.printf("    %s\n", strings.TrimRight(what+" "+where, " "))
 			p.sentence("        ", clean(inWords(u.Effect)))
+			if u.Seen != "" {
+				p.sentence("        ", "seen there: "+clean(firstOf(u.Seen)))
+			}
 		}
 		rest = slices.DeleteFunc(rest, isIt)
 	}
@@ -98,4 +101,16 @@ func (p *printer) assumptions(list []string) {
 // sentence prints text, wrapped, behind an indentation.
 func (p *printer) sentence(indent, text string) {
 	p.words(indent[1:], len(indent), strings.Fields(text), nil)
+}
+
+// maxSeen is how many names that a run has shown are printed for one place.
+const maxSeen = 10
+
+// firstOf shortens a list of names.
+func firstOf(seen string) string {
+	names := strings.Split(seen, ", ")
+	if len(names) <= maxSeen {
+		return seen
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:maxSeen], ", "), len(names)-maxSeen)
 }

@@ -9,13 +9,15 @@ import (
 
 // strings lists the identifiers that code or data point to, in files that may look symbols up by name: the loader, libc,
 // and those that import dlsym; in all files the absolute names of files and the names of libraries that code or data point
-// to; and what calls are given that load libraries or execute programs.
+// to, in files that import iconv_open those that may be of charsets; and what calls are given that load libraries or execute
+// programs.
 func (b *builder) strings() {
 	m := b.mod
 	at := b.pointed()
+	converts := m.Imports("iconv_open")
 	defer func() {
 		for _, va := range at {
-			if s, ok := b.file.CString(va); ok && fileName(s) {
+			if s, ok := b.file.CString(va); ok && (fileName(s) || converts && charset(s)) {
 				b.text(va, s)
 			}
 		}
@@ -63,6 +65,20 @@ func (b *builder) pointed() []uint64 {
 	}
 	slices.Sort(at)
 	return slices.DeleteFunc(slices.Compact(at), b.file.Write)
+}
+
+// charset reports whether a string may be the name of a charset as iconv_open takes it, also with //TRANSLIT behind it.
+func charset(s string) bool {
+	if len(s) < 2 || len(s) > 63 {
+		return false
+	}
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("-_.:+()/", c) >= 0) {
+			return false
+		}
+	}
+	return true
 }
 
 // fileName reports whether a string may be an absolute name of a file, or the name of a library.

@@ -58,6 +58,7 @@ func newAgent(p *enforce.Plan, opts *Options) (*agent, error) {
 	v := enforce.NewVerifier(p)
 	v.Anonymous = opts.AnonymousCode
 	v.Own = ownStubs
+	v.Admit = opts.Admit
 	return &agent{
 		plan: p, verifier: v, tracer: proc.NewTracer(nil),
 		tables: observe.NewFiles(), procs: make(map[int]*process), blobLen: len(b), prepared: make(map[int]*prepared), installed: make(map[int]string), owed: make(map[int]bool),

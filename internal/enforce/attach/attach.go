@@ -22,6 +22,8 @@ type Options struct {
 	// AnonymousCode accepts processes with executable memory that no file holds (just-in-time compilers): system calls made
 	// from there are not in the plan's sets.
 	AnonymousCode bool
+	// Admit, if set, judges modules that are not in the plan, as enforce.Verifier's does. It is called while nothing is stopped.
+	Admit func(path string, data []byte) error
 	// Stubs puts code into the processes by which threads and children that come later install their filters themselves.
 	// Watch and Run then end their watch as soon as it is not needed any more.
 	Stubs bool

@@ -86,14 +86,16 @@ func (c *coverage) cover(list func() []int) (bool, error) {
 
 // before puts stubs into processes in which nothing serves yet, once all is mapped that they need: no thread is disturbed
 // then while it serves, and none is late. What fails is done by cover. If a process then loads what the plan does not know,
-// all stubs are taken out again, and the error is *enforce.ModuleError.
+// all stubs are taken out again until that has been judged; the error is *enforce.ModuleError.
 func (c *coverage) before(pids []int) error {
 	maps.DeleteFunc(c.planted, func(pid int, _ execution) bool { return !slices.Contains(pids, pid) })
 	for _, pid := range pids {
 		if c.has(pid) {
 			if err := c.a.verifier.VerifyChanged(pid, c.modules); errors.Is(err, enforce.ErrModule) {
 				c.uproot(pids)
-				return err
+				if err := c.a.verifier.Verify(pid); errors.Is(err, enforce.ErrModule) {
+					return err
+				}
 			}
 			continue
 		}
