@@ -59,7 +59,7 @@ func Analyze(ctx context.Context, binary string, from []string, opt Options) (*A
 	if len(from) == 0 {
 		from = []string{"entry", "main"}
 	}
-	w := newWidened(g)
+	w := newWidened(l, g)
 	for _, s := range from {
 		starts, err := start(g, f, s)
 		if err != nil {

@@ -71,7 +71,7 @@ func TestArrive(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			w := newWidened(g)
+			w := newWidened(l, g)
 			ps := l.newPrograms(context.Background(), w)
 			r := g.WalkSignals(phase.NewFinder(g).Entry())
 			w.add(r)
@@ -110,6 +110,10 @@ func TestArrive(t *testing.T) {
 			}
 			if c.unresolved == "" && len(own) > 0 || c.unresolved != "" && (len(own) != 1 || !strings.HasPrefix(own[0], c.unresolved)) {
 				t.Errorf("unresolved %q; want %q", own, c.unresolved)
+			}
+			// two.so exports nothing that is looked up, so it is left out, which is said.
+			if told := len(own) == 1 && strings.Contains(own[0], "others in "+plugins+", which"); told != (i == 13) {
+				t.Errorf("unresolved %q: tells of what is left out: %v", own, told)
 			}
 			if want := strings.HasPrefix(c.unresolved, "execve"); want != (gaps > 0) {
 				t.Errorf("%d gaps", gaps)

@@ -48,6 +48,18 @@ func (l *loader) plugins(g *callgraph.Graph, r *callgraph.Reach) []link.Extra {
 	return out
 }
 
+// leftOut returns the directories whose names are strings of a module and that hold libraries which are not in the program.
+func (l *loader) leftOut(p *link.Program, m *link.Module) []string {
+	var dirs []string
+	for _, file := range l.directories(m) {
+		has := slices.ContainsFunc(p.Modules, func(o *link.Module) bool { return o.Path == file || o.Real == file })
+		if dir := filepath.Dir(file); !has && !slices.Contains(dirs, dir) {
+			dirs = append(dirs, dir)
+		}
+	}
+	return dirs
+}
+
 // directories returns the libraries in the directories whose absolute names are strings of a module, each file once.
 func (l *loader) directories(m *link.Module) []string {
 	var out []string

@@ -46,7 +46,7 @@ func (l *loader) document(ctx context.Context, g *callgraph.Graph, f *phase.Find
 	p := &profile.Profile{SchemaVersion: profile.SchemaVersion,
 		Program: profile.Program{Path: modulePath(exe), SHA256: hex.EncodeToString(exe.SHA256[:]), BuildID: exe.BuildID},
 		Modules: modules(g.P)}
-	w := newWidened(g)
+	w := newWidened(l, g)
 	ps := l.newPrograms(ctx, w)
 	seen, err := ps.seen(execs)
 	if err != nil {

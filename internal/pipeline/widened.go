@@ -14,6 +14,7 @@ import (
 
 // widened collects the places where walks had to widen, each once.
 type widened struct {
+	l *loader
 	g *callgraph.Graph
 	*places
 }
@@ -24,12 +25,12 @@ type places struct {
 	list []profile.Unresolved
 }
 
-func newWidened(g *callgraph.Graph) *widened {
-	return &widened{g: g, places: &places{seen: map[profile.Unresolved]bool{}, list: []profile.Unresolved{}}}
+func newWidened(l *loader, g *callgraph.Graph) *widened {
+	return &widened{l: l, g: g, places: &places{seen: map[profile.Unresolved]bool{}, list: []profile.Unresolved{}}}
 }
 
 // of collects in the same list for another program.
-func (w *widened) of(g *callgraph.Graph) *widened { return &widened{g: g, places: w.places} }
+func (w *widened) of(g *callgraph.Graph) *widened { return &widened{l: w.l, g: g, places: w.places} }
 
 func (w *places) put(u profile.Unresolved) {
 	if !w.seen[u] {
@@ -65,7 +66,12 @@ func (w *widened) add(r *callgraph.Reach) {
 	}
 	for _, s := range r.Given() {
 		if isOpen(&s) && s.Unknown != "" {
-			w.place(&s, fmt.Sprintf("which library is loaded is not known (%s): those that are needed, named by the system's configuration, observed or given are allowed for", s.Unknown))
+			effect := fmt.Sprintf("which library is loaded is not known (%s): those that are needed, named by the system's configuration, observed or given are allowed for", s.Unknown)
+			m, _ := w.g.Func(s.Func)
+			if dirs := w.l.leftOut(w.g.P, m); len(dirs) > 0 {
+				effect += "; not counted are others in " + strings.Join(dirs, ", ") + ", which the module has compiled in (--plugins counts them)"
+			}
+			w.place(&s, effect)
 		}
 	}
 	for _, s := range r.Lookups() {
