@@ -35,6 +35,13 @@ func TestMerge(t *testing.T) {
 	a := profileWith(kindOf("one", "0x1", "read"), kindOf("two", "0x2", "poll"))
 	b := profileWith(kindOf("one", "0x1", "execve", "write"), kindOf("two", "0x9", "poll"))
 	b.Modules = append(b.Modules, Module{Path: "/m", SHA256: "cc"})
+	place := Unresolved{What: "dlopen", Module: "/l", Offset: "0x1", Effect: "unknown"}
+	seen := func(names string) []Unresolved {
+		u := place
+		u.Seen = names
+		return []Unresolved{u}
+	}
+	a.Unresolved, b.Unresolved = seen("one.so, two.so"), append(seen("one.so, three.so"), Unresolved{What: "dlsym", Effect: "unknown"})
 	m, coverage, err := Merge(a, b)
 	if err != nil {
 		t.Fatal(err)
@@ -45,6 +52,9 @@ func TestMerge(t *testing.T) {
 	}
 	if coverage["one"] != 2 || coverage["two"] != 1 || coverage["two#2"] != 1 || m.Kind("two#2") == nil || len(m.Modules) != 2 {
 		t.Errorf("coverage %v, %d modules", coverage, len(m.Modules))
+	}
+	if want := append(seen("one.so, three.so, two.so"), Unresolved{What: "dlsym", Effect: "unknown"}); len(m.Unresolved) != 2 || !slices.Contains(m.Unresolved, want[0]) || !slices.Contains(m.Unresolved, want[1]) {
+		t.Errorf("unresolved %+v", m.Unresolved)
 	}
 	if len(a.Threads) != 2 || len(a.Threads[0].Serving.Own) != 1 {
 		t.Error("the first profile has changed")

@@ -429,3 +429,21 @@ func TestWriteErrorsAreReported(t *testing.T) {
 		t.Error("Names hides that nothing could be written")
 	}
 }
+
+// TestSeen: what a run has shown is printed with the place, the first names of many.
+func TestSeen(t *testing.T) {
+	a := analysis()
+	for names, want := range map[string]string{
+		"a.so, b.so":                          "seen there: a.so, b.so\n",
+		strings.Repeat("x.so, ", 11) + "y.so": "x.so and 2 more\n",
+	} {
+		a.Unresolved[0].Seen = names
+		var b strings.Builder
+		if err := Analysis(&b, a, Style{}); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%q is not in\n%s", want, b.String())
+		}
+	}
+}
