@@ -328,10 +328,10 @@ func (a *Analysis) load(s *State, v Val, size uint8, signed bool) Val {
 	if v > 0 {
 		return a.load1(s, a.T.Exprs[v], int32(v), size, sz)
 	}
-	var l [2 * maxConst]int32
-	n := copy(l[:], a.T.Set(v))
+	l := a.T.members(a.T.list(), v)
+	defer a.T.give(l)
 	r := Val(-1 << 31)
-	for k := 0; k < n; k++ {
+	for k := range l {
 		x := a.load1(s, a.T.Exprs[l[k]], l[k], size, sz)
 		if k == 0 {
 			r = x
@@ -430,6 +430,12 @@ func (a *Analysis) word(v Val, signed bool) Val {
 func (a *Analysis) cut(v Val, size uint8) Val {
 	if size != 4 || v == 0 {
 		return v
+	}
+	if v > 0 {
+		switch a.T.Exprs[v].Kind {
+		case Param, Result, Load:
+			return v
+		}
 	}
 	return a.T.mapSet(v, func(e Expr) Expr {
 		switch e.Kind {
