@@ -26,7 +26,7 @@ type memory struct {
 	readers map[int32][]int32
 	targets [][]target // by pointer of the module: where it points, if known
 	known   []bool
-	places  map[uint64]dataPlace // by address and width; see placeOf
+	places  placeTable // see placeOf
 }
 
 // maxEntries bounds the tables whose entries are followed.
@@ -38,7 +38,7 @@ const maxCells = 64
 // openData lets escape what others have the address of without being handed it: the image of thread-local storage.
 func (w *solver) openData(mi int, m *link.Module) {
 	if m.TLS.End > m.TLS.Start {
-		w.escape(token{fn: -1, mod: int32(mi), addr: m.TLS.Start})
+		w.escape(token{fn: -1, mod: int16(mi), addr: m.TLS.Start})
 	}
 }
 
@@ -49,20 +49,19 @@ func (w *solver) openModule(mi int) {
 	}
 	w.mem[mi].open = true
 	for _, va := range w.mem[mi].fine {
-		w.escape(token{fn: -1, mod: int32(mi), addr: va})
+		w.escape(token{fn: -1, mod: int16(mi), addr: va})
 	}
 }
 
 // data returns the token of an address in data, false if there is nothing to follow: no pointers there, and no way to
 // store any, or memory that has escaped (lost).
 func (w *solver) data(mi int, va uint64, wide bool) (t token, ok, lost bool) {
-	t = token{fn: -1, mod: int32(mi), addr: va, wide: wide}
+	t = token{fn: -1, mod: int16(mi), addr: va, wide: wide}
 	mem := &w.mem[mi]
-	if st := &w.g.mods[mi]; st.dlsym && !wide && st.named(va) {
-		return t, true, false
-	}
-	p := mem.placeOf(w.g.P.Modules[mi], t)
+	p := w.placeOf(t)
 	switch {
+	case p.named && !wide:
+		return t, true, false
 	case !p.inside:
 		return t, false, false
 	case p.writable:
@@ -74,22 +73,16 @@ func (w *solver) data(mi int, va uint64, wide bool) (t token, ok, lost bool) {
 	return t, p.points, false
 }
 
-// dataPlace is what does not change about an address in data.
-type dataPlace struct {
-	first, last                     int32 // fine areas of the address, and of the end of what it may point to
-	inside, writable, relro, points bool
-}
-
-// placeOf returns the place of a data token.
-func (mem *memory) placeOf(m *link.Module, t token) dataPlace {
-	k := t.addr << 1
-	if t.wide {
-		k |= 1
-	}
-	if p, ok := mem.places[k]; ok {
+// placeOf returns the place of a data token, valid until the next call.
+func (w *solver) placeOf(t token) *dataPlace {
+	mem, m := &w.mem[t.mod], w.g.P.Modules[t.mod]
+	p, isNew := mem.places.at(t)
+	if !isNew {
 		return p
 	}
-	var p dataPlace
+	if st := &w.g.mods[t.mod]; st.dlsym {
+		p.named = st.named(t.addr)
+	}
 	if r := mem.span(t); r.Start != r.End {
 		p.inside = true
 		p.first, p.last = int32(bound(mem.fine, t.addr)), int32(bound(mem.fine, r.End-1))
@@ -97,7 +90,6 @@ func (mem *memory) placeOf(m *link.Module, t token) dataPlace {
 		i := sort.Search(len(m.Ptrs), func(i int) bool { return m.Ptrs[i].Slot+8 > r.Start })
 		p.points = i < len(m.Ptrs) && m.Ptrs[i].Slot < r.End
 	}
-	mem.places[k] = p
 	return p
 }
 
@@ -132,10 +124,12 @@ func (w *solver) escapeBy(t token, by int32, site uint64, kind TakenKind) {
 		return
 	}
 	mem := &w.mem[t.mod]
-	if w.gone[t] {
+	p := w.placeOf(t)
+	if p.gone {
 		return
 	}
-	w.gone[t] = true
+	p.gone = true
+	w.changes++
 	span := mem.span(t)
 	for r := bound(mem.fine, span.Start); r >= 0 && r+1 < len(mem.fine) && mem.fine[r] < span.End; r++ {
 		if !mem.escaped.set(int32(r)) {
@@ -143,7 +137,7 @@ func (w *solver) escapeBy(t token, by int32, site uint64, kind TakenKind) {
 		}
 		w.contents(int(t.mod), image.Range{Start: mem.fine[r], End: mem.fine[r+1]}, func(x token, slot uint64) {
 			if x.fn >= 0 {
-				g.take(x.fn, Evidence{Module: t.mod, Func: by, Place: slot, Kind: TakenData})
+				g.take(x.fn, Evidence{Module: int32(t.mod), Func: by, Place: slot, Kind: TakenData})
 				return
 			}
 			w.escapeBy(x, by, slot, TakenData)
@@ -369,7 +363,7 @@ func (w *solver) distances(f int32, t token) {
 			continue
 		}
 		for _, x := range w.pointsTo(int(t.mod), i) {
-			w.g.take(x.fn, Evidence{Module: t.mod, Func: f, Place: m.Ptrs[i].Slot, Kind: TakenData})
+			w.g.take(x.fn, Evidence{Module: int32(t.mod), Func: f, Place: m.Ptrs[i].Slot, Kind: TakenData})
 		}
 	}
 }

@@ -44,6 +44,12 @@ func Load(ctx context.Context, exe string, opt Options) (*Program, error) {
 		m.Base = p.funcs
 		p.funcs += uint32(len(m.Funcs))
 	}
+	p.owner = make([]uint16, 0, p.funcs)
+	for i, m := range p.Modules {
+		for range m.Funcs {
+			p.owner = append(p.owner, uint16(i))
+		}
+	}
 	l.link()
 	p.bindings = make([]binding, len(p.Modules))
 	return p, nil
