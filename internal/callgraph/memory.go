@@ -2,7 +2,6 @@ package callgraph
 
 import (
 	"slices"
-	"sort"
 
 	"syspart/internal/image"
 	"syspart/internal/link"
@@ -87,8 +86,11 @@ func (w *solver) placeOf(t token) *dataPlace {
 		p.inside = true
 		p.first, p.last = int32(bound(mem.fine, t.addr)), int32(bound(mem.fine, r.End-1))
 		p.writable, p.relro = writable(m, t.addr), m.Relro.Contains(t.addr)
-		i := sort.Search(len(m.Ptrs), func(i int) bool { return m.Ptrs[i].Slot+8 > r.Start })
+		i := pointerOver(m, r.Start)
 		p.points = i < len(m.Ptrs) && m.Ptrs[i].Slot < r.End
+		for ; i < len(m.Ptrs) && m.Ptrs[i].Slot < r.End && !p.distances; i++ {
+			p.distances = m.Ptrs[i].Kind == summary.PtrDistance
+		}
 	}
 	return p
 }
@@ -208,7 +210,7 @@ func (w *solver) pointsTo(mi, i int) []target {
 // contents calls visit for the tokens of the pointers that lie in a range of a module's data at the start.
 func (w *solver) contents(mi int, r image.Range, visit func(t token, slot uint64)) {
 	m := w.g.P.Modules[mi]
-	for i := sort.Search(len(m.Ptrs), func(i int) bool { return m.Ptrs[i].Slot+8 > r.Start }); i < len(m.Ptrs) && m.Ptrs[i].Slot < r.End; i++ {
+	for i := pointerOver(m, r.Start); i < len(m.Ptrs) && m.Ptrs[i].Slot < r.End; i++ {
 		for _, x := range w.pointsTo(mi, i) {
 			if x.fn >= 0 {
 				visit(token{fn: x.fn}, m.Ptrs[i].Slot)
@@ -250,15 +252,17 @@ func (w *solver) load(f int32, t token, out *pointers, spill func(token)) {
 	m := w.g.P.Modules[t.mod]
 	if !writable(m, r.Start) || m.Relro.Contains(r.Start) && len(m.Dyn.Needed) > 0 {
 		// The loader has filled it before any code of the module runs.
-		switch n := w.pointersIn(m, r); {
-		case t.wide && n > maxEntries:
-			w.escapeBy(t, f, t.addr, TakenCode)
-			out.any = true
-			return
-		case t.wide && n > 4:
-			t.entry = true
-			put(t)
-			return
+		if t.wide {
+			switch n := pointersIn(m, r); {
+			case n > maxEntries:
+				w.escapeBy(t, f, t.addr, TakenCode)
+				out.any = true
+				return
+			case n > 4:
+				t.entry = true
+				put(t)
+				return
+			}
 		}
 		w.contents(int(t.mod), r, func(x token, _ uint64) { put(x) })
 		return
@@ -285,9 +289,29 @@ func (w *solver) load(f int32, t token, out *pointers, spill func(token)) {
 }
 
 // pointersIn counts the pointers in a range of a module's data.
-func (w *solver) pointersIn(m *link.Module, r image.Range) int {
-	at := func(va uint64) int { return sort.Search(len(m.Ptrs), func(i int) bool { return m.Ptrs[i].Slot >= va }) }
-	return at(r.End) - at(r.Start)
+func pointersIn(m *link.Module, r image.Range) int {
+	return pointerFrom(m, r.End) - pointerFrom(m, r.Start)
+}
+
+// pointerFrom returns the index of the first pointer in a module's data at va or behind.
+func pointerFrom(m *link.Module, va uint64) int {
+	lo, hi := 0, len(m.Ptrs)
+	for lo < hi {
+		if mid := int(uint(lo+hi) >> 1); m.Ptrs[mid].Slot >= va {
+			hi = mid
+		} else {
+			lo = mid + 1
+		}
+	}
+	return lo
+}
+
+// pointerOver is pointerFrom for pointers of which a byte is at va or behind.
+func pointerOver(m *link.Module, va uint64) int {
+	if va < 7 {
+		return 0
+	}
+	return pointerFrom(m, va-7)
 }
 
 // dataIn returns the tokens of the pointers to data in a table, each once; false if there are too many to follow.
@@ -354,11 +378,11 @@ func (w *solver) store(f int32, t token, size uint32, v *pointers, site uint64) 
 
 // distances takes the functions whose distances from an address lie where four bytes are read.
 func (w *solver) distances(f int32, t token) {
-	if t.fn >= 0 || t.entry {
+	if t.fn >= 0 || t.entry || !w.placeOf(t).distances {
 		return
 	}
 	m, r := w.g.P.Modules[t.mod], w.mem[t.mod].span(t)
-	for i := sort.Search(len(m.Ptrs), func(i int) bool { return m.Ptrs[i].Slot >= r.Start }); i < len(m.Ptrs) && m.Ptrs[i].Slot < r.End; i++ {
+	for i := pointerFrom(m, r.Start); i < len(m.Ptrs) && m.Ptrs[i].Slot < r.End; i++ {
 		if m.Ptrs[i].Kind != summary.PtrDistance {
 			continue
 		}

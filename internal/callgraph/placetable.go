@@ -8,6 +8,7 @@ type dataPlace struct {
 
 	inside, writable, relro, points bool
 	named                           bool // a name that is looked up may be there
+	distances                       bool // there are distances to functions
 	gone                            bool // the token has escaped
 }
 
