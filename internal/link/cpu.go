@@ -1,6 +1,7 @@
 package link
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"sync"
@@ -20,6 +21,9 @@ var thisCPU = sync.OnceValue(func() cpuInfo {
 	}
 	return parseCPU(string(text))
 })
+
+// Processor says what a program's modules depend on of the machine's processor.
+func Processor() string { return fmt.Sprintf("%s v%d", thisCPU().platform, thisCPU().level) }
 
 // levels are the flags of /proc/cpuinfo that each level adds (System V psABI for x86-64, table 3.1; glibc
 // sysdeps/x86/get-isa-level.h). The kernel leaves out flags whose state it does not save, as OSXSAVE would tell.

@@ -5,6 +5,7 @@ import (
 
 	"syspart/internal/image"
 	"syspart/internal/summary"
+	"syspart/internal/view"
 	"syspart/profile"
 )
 
@@ -27,6 +28,8 @@ type Options struct {
 	// Summarize returns the summary of a file. data is nil except for the vDSO; path is a path of this machine, already
 	// under Root. It is called from several goroutines at once, once per file.
 	Summarize func(path string, data []byte) (*summary.Module, error)
+	// View is asked for all else of the file system; may be nil.
+	View *view.View
 }
 
 // Extra is a module loaded later.
@@ -78,7 +81,7 @@ type Program struct {
 	Skipped []Skip
 
 	funcs  uint32
-	owner  []uint16 // by global function number: the module
+	owner  []uint16  // by global function number: the module
 	start  int       // number of modules that are there at the start, vDSO included
 	groups [][]int32 // scopes of modules loaded later: the module and what it needs, breadth-first
 	search *searcher
