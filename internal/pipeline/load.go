@@ -178,6 +178,7 @@ func (l *loader) debug(data []byte) (b []byte, sum [32]byte) {
 // load links the program of a binary with modules loaded later: those asked for, and those that its code and its
 // system's configuration name.
 func (l *loader) load(ctx context.Context, binary string, extra []link.Extra) (*link.Program, error) {
+	hugeHeap()
 	for _, m := range l.opt.Modules {
 		files, err := l.libraries(m)
 		if err != nil {
