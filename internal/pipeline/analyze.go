@@ -87,7 +87,12 @@ func (l *loader) analysis(ctx context.Context, binary string, from []string) (*A
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		r := g.WalkSignals(starts)
+		var r *callgraph.Reach
+		if s == "entry" {
+			r = l.entered(g)
+		} else {
+			r = g.WalkSignals(starts)
+		}
 		w.add(r)
 		w.programs(l, r)
 		a.Sets = append(a.Sets, Set{From: s, Calls: r.Calls.Union(syscalls.Always()), Functions: r.Functions()})

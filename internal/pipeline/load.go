@@ -64,8 +64,9 @@ type loader struct {
 	done  atomic.Int32
 	// debugs: there is a directory of debug files.
 	debugs bool
-	view   *view.View // what is asked of the file system, nil if nobody wants to know
-	memo   sync.Map   // path to *summary.Module: a program is linked again when more modules are found
+	view   *view.View       // what is asked of the file system, nil if nobody wants to know
+	walked *callgraph.Reach // see entered
+	memo   sync.Map         // path to *summary.Module: a program is linked again when more modules are found
 }
 
 func newLoader(opt *Options) *loader {
@@ -138,7 +139,7 @@ func (l *loader) analyse(path string, data []byte, sum [32]byte) (*summary.Modul
 			}
 		}
 	}
-	f, err := image.ParseDebug(path, data, debug)
+	f, err := image.ParseDebug(path, data, sum, debug)
 	if err != nil {
 		return nil, err
 	}
@@ -257,6 +258,14 @@ func (l *loader) graph(ctx context.Context, binary string, extra []link.Extra) (
 	}
 }
 
+// entered returns what can be reached from a program's entry. The walk of the last graph is kept.
+func (l *loader) entered(g *callgraph.Graph) *callgraph.Reach {
+	if l.walked == nil || l.walked.G != g {
+		l.walked = g.WalkSignals(phase.NewFinder(g).Entry())
+	}
+	return l.walked
+}
+
 // opened returns the libraries that live code names to dlopen and that are not in the program; asked are the names that
 // were looked for before.
 func (l *loader) opened(g *callgraph.Graph, asked map[string]bool) []link.Extra {
@@ -268,7 +277,7 @@ func (l *loader) opened(g *callgraph.Graph, asked map[string]bool) []link.Extra 
 		return nil
 	}
 	var out []link.Extra
-	r := g.WalkSignals(phase.NewFinder(g).Entry())
+	r := l.entered(g)
 	for _, e := range l.plugins(g, r) {
 		if !asked[e.Path] {
 			asked[e.Path] = true

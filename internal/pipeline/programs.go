@@ -15,7 +15,6 @@ import (
 	"syspart/internal/callgraph"
 	"syspart/internal/image"
 	"syspart/internal/observe"
-	"syspart/internal/phase"
 	"syspart/internal/syscalls"
 	"syspart/profile"
 )
@@ -100,7 +99,7 @@ func (ps *programs) add(path, found string) error {
 		ps.unreadable(path, found, err)
 		return nil
 	}
-	r := g.WalkSignals(phase.NewFinder(g).Entry())
+	r := ps.l.entered(g)
 	e.needs = r.Calls.Union(syscalls.Always())
 	real := modulePath(g.P.Modules[0])
 	if !slices.ContainsFunc(ps.list, func(x profile.Execute) bool { return x.Path == real }) {
