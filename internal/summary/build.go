@@ -44,8 +44,10 @@ type builder struct {
 	masks      map[uint64]decode.RegSet // by entry: registers that the function may change
 	restored   map[uint64]decode.RegSet // by entry: argument registers among them that it may save and restore
 	tlsDesc    bool                     // there are TLS descriptors
-	golang     *image.Golang            // nil: none
-	foreign    bool                     // made from a language that passes arguments otherwise, see foreignMarks
+
+	signalFuncs map[uint64]value.SignalFunc // by entry
+	golang      *image.Golang               // nil: none
+	foreign     bool                        // made from a language that passes arguments otherwise, see foreignMarks
 }
 
 // Build analyses a file.
@@ -72,6 +74,7 @@ func Build(f *image.File) (*Module, error) {
 	b.objects()
 	b.always()
 	b.registers()
+	b.findSignals()
 	b.foreign = isForeign(f)
 	b.functions()
 	b.distances()

@@ -53,6 +53,7 @@ type Analysis struct {
 	dirty []bool
 	rank  []int32
 	stack []int32
+	next  []int32 // by block: the successor that postorder goes to next
 
 	// ArgsShown: an address has been passed on that may be one of what the function was given on the stack.
 	ArgsShown bool
@@ -156,7 +157,9 @@ func (a *Analysis) postorder() {
 		a.rank[i] = -1
 	}
 	a.order = a.order[:0]
-	next := make([]int32, n)
+	a.next = resize(a.next, n)
+	next := a.next
+	clear(next)
 	visit := func(root int32) {
 		if a.rank[root] != -1 {
 			return
