@@ -3,7 +3,7 @@
 //
 //	go test -run '^$' -bench . -benchtime 1x ./bench
 //
-// Cold is an analysis of the program and all its libraries with an empty cache, warm one that finds every module's summary.
+// Cold is an analysis of the program and all its libraries with an empty cache, warm one that was made before.
 // Both run the built command, as a user does; MiB is the largest resident set that the kernel has seen. Figures of the
 // design's limits: nginx cold at most 3 s and 1 GiB, warm at most 0.3 s.
 package bench

@@ -216,7 +216,8 @@ func BenchmarkServing(b *testing.B) {
 	}
 }
 
-// BenchmarkAnalyze is the whole warm analysis in this process, without the start of a program and its output.
+// BenchmarkAnalyze is the whole warm analysis in this process, without the start of a program and its output: what it found
+// before is looked up, and all that it saw is looked at again.
 func BenchmarkAnalyze(b *testing.B) {
 	for _, s := range staged {
 		b.Run(s.program, func(b *testing.B) {

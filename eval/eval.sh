@@ -74,7 +74,7 @@ speed() {
 			"$(awk -F'\t' -v n="$name" '$1 == n {print $2 " | " $3}' data/paper/table10_analysis_seconds.tsv)"
 	done
 	rm -f "$T"
-	printf '\nBy stage, in seconds of a processor, the least of three: reading the files'"'"' structure; decoding every\ninstruction once, the floor; summaries of all modules, which decode as well, and are what a warm run finds in its cache; reading\nthem from there; linking; the call graph; the walk from the entry.\n\n'
+	printf '\nBy stage, in seconds of a processor, the least of three: reading the files'"'"' structure; decoding every\ninstruction once, the floor; summaries of all modules, which decode as well, and are what an analysis finds in its cache that was not made before; reading\nthem from there; linking; the call graph; the walk from the entry.\n\n'
 	printf '| application | MiB of code | instructions | structure | decoding | summaries | reading them | linking | call graph | walk |\n|---|---|---|---|---|---|---|---|---|---|\n'
 	../bin/stages "${programs[@]}" || bad=1
 	plot speed 'Seconds of an analysis (table 10); SysPart and TSP on another machine'

@@ -43,6 +43,7 @@ var layers = map[string]int{
 	"internal/decode":    2,
 	"internal/image":     1,
 	"internal/store":     1,
+	"internal/view":      1,
 	"internal/seclog":    1,
 	"internal/attacks":   1,
 	"profile":            1,

@@ -2,8 +2,9 @@
 // the modules that it is analysed with: "objdump -d", and decoding every instruction of them once. It prints the sections
 // "Speed" and "Growth" of docs/anybinary.md.
 //
-// All times are those of the processor, user and system, so that what else the machine does hardly counts; the least of
-// some runs is taken. Cold is an analysis from the entry without a cache, warm one with all summaries in it.
+// Times are those of the processor, user and system, so that what else the machine does hardly counts, and those that passed
+// (wall); the least of some runs is taken. Cold is an analysis from the entry without a cache, warm one that was made before,
+// and linked one that finds all summaries in the cache but was not made before.
 package main
 
 import (
@@ -30,9 +31,15 @@ type row struct {
 	files                       int
 	bytes                       int64 // of code
 	insts                       int
-	objdump, decode, cold, warm time.Duration
-	coldRSS, warmRSS            int64 // KiB
+	decode                      time.Duration
+	objdump, cold, linked, warm cost
 	calls                       int
+}
+
+// cost is what runs of a program took, the least of each.
+type cost struct {
+	cpu, wall time.Duration
+	rss       int64 // KiB
 }
 
 func main() {
@@ -80,7 +87,11 @@ func measure(bin, program string, runs int) (row, error) {
 		Modules []struct{ Path string } `json:"modules"`
 		Sets    []struct{ Calls []string }
 	}
-	text, _, _, err := run(bin, "analyze", "-o", "json", "--from", "entry", "--cache-dir", cache, path) // fills the cache
+	summaries, answers := filepath.Join(cache, "summaries"), filepath.Join(cache, "answers")
+	if _, _, err := run(bin, "analyze", "--from", "main", "--cache-dir", summaries, path); err != nil {
+		return row{}, err
+	}
+	text, _, err := run(bin, "analyze", "-o", "json", "--from", "entry", "--cache-dir", answers, path)
 	if err != nil {
 		return row{}, err
 	}
@@ -88,35 +99,38 @@ func measure(bin, program string, runs int) (row, error) {
 		return row{}, err
 	}
 	r.calls = len(analysis.Sets[0].Calls)
-	best := func(d *time.Duration, rss *int64, argv ...string) error {
-		for i := range runs {
-			_, t, m, err := run(argv[0], argv[1:]...)
-			if err != nil {
-				return err
-			}
-			if i == 0 || t < *d {
-				*d, *rss = t, m
-			}
+	for i := range runs {
+		fresh := filepath.Join(cache, fmt.Sprint("fresh", i)) // a run leaves its answer there
+		if err := copyLinks(summaries, fresh); err != nil {
+			return row{}, err
 		}
-		return nil
-	}
-	if err := best(&r.cold, &r.coldRSS, bin, "analyze", "-o", "names", "--from", "entry", "--no-cache", path); err != nil {
-		return row{}, err
-	}
-	if err := best(&r.warm, &r.warmRSS, bin, "analyze", "-o", "names", "--from", "entry", "--cache-dir", cache, path); err != nil {
-		return row{}, err
+		for _, c := range []struct {
+			cost  *cost
+			cache []string
+		}{{&r.cold, []string{"--no-cache"}}, {&r.linked, []string{"--cache-dir", fresh}}, {&r.warm, []string{"--cache-dir", answers}}} {
+			args := append([]string{"analyze", "-o", "names", "--from", "entry", path}, c.cache...)
+			_, once, err := run(bin, args...)
+			if err != nil {
+				return row{}, err
+			}
+			c.cost.least(once)
+		}
 	}
 	for _, m := range analysis.Modules {
 		if strings.HasPrefix(m.Path, "[") {
 			continue
 		}
 		r.files++
-		var t time.Duration
-		var rss int64
-		if err := best(&t, &rss, "objdump", "-d", m.Path); err != nil {
-			return row{}, err
+		var c cost
+		for range runs {
+			_, once, err := run("objdump", "-d", m.Path)
+			if err != nil {
+				return row{}, err
+			}
+			c.least(once)
 		}
-		r.objdump += t
+		r.objdump.cpu += c.cpu
+		r.objdump.wall += c.wall
 		if err := decodeAll(&r, m.Path, runs); err != nil {
 			return row{}, err
 		}
@@ -124,8 +138,34 @@ func measure(bin, program string, runs int) (row, error) {
 	return r, nil
 }
 
-// run runs a program and returns its output, its processor time, and its largest resident set in KiB.
-func run(name string, args ...string) ([]byte, time.Duration, int64, error) {
+// least takes what is less than before.
+func (c *cost) least(o cost) {
+	if c.cpu == 0 {
+		*c = o
+		return
+	}
+	c.cpu, c.wall, c.rss = min(c.cpu, o.cpu), min(c.wall, o.wall), min(c.rss, o.rss)
+}
+
+// copyLinks makes a directory with the same files, which are replaced, never changed.
+func copyLinks(from, to string) error {
+	entries, err := os.ReadDir(from)
+	if err != nil {
+		return err
+	}
+	if err := os.Mkdir(to, 0o700); err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if err := os.Link(filepath.Join(from, e.Name()), filepath.Join(to, e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// run runs a program and returns its output and what it took.
+func run(name string, args ...string) ([]byte, cost, error) {
 	cmd := exec.Command(name, args...)
 	var out strings.Builder
 	if filepath.Base(name) != "objdump" { // its output is as large as it is of no use
@@ -133,11 +173,12 @@ func run(name string, args ...string) ([]byte, time.Duration, int64, error) {
 	}
 	var msg strings.Builder
 	cmd.Stderr = &msg
+	start := time.Now()
 	if err := cmd.Run(); err != nil {
-		return nil, 0, 0, errors.Join(err, errors.New(msg.String()))
+		return nil, cost{}, errors.Join(err, errors.New(msg.String()))
 	}
-	u := cmd.ProcessState.SysUsage().(*syscall.Rusage)
-	return []byte(out.String()), cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), u.Maxrss, nil
+	c := cost{cpu: cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), wall: time.Since(start), rss: cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss}
+	return []byte(out.String()), c, nil
 }
 
 // decodeAll decodes a file's code from end to end.
@@ -179,11 +220,21 @@ func decodeAll(r *row, path string, runs int) error {
 func report(rows []row) {
 	fmt.Println("### Speed")
 	fmt.Println()
-	fmt.Println("| program | files | code, MiB | `objdump -d`, s | decoding, s | cold, s | cold / objdump | cold / decoding | warm, s | warm / objdump | memory cold, warm, MiB | calls |")
-	fmt.Println("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+	fmt.Println("| program | files | code, MiB | `objdump -d`, s | decoding, s | cold, s | cold / objdump | cold / decoding | linked, s | warm, s | warm / objdump | memory cold, linked, warm, MiB | calls |")
+	fmt.Println("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
 	for _, r := range rows {
-		fmt.Printf("| %s | %d | %.1f | %.2f | %.2f | %.2f | %.2f | %.1f | %.2f | %.3f | %d, %d | %d |\n", r.name, r.files, float64(r.bytes)/(1<<20), r.objdump.Seconds(),
-			r.decode.Seconds(), r.cold.Seconds(), ratio(r.cold, r.objdump), ratio(r.cold, r.decode), r.warm.Seconds(), ratio(r.warm, r.objdump), r.coldRSS>>10, r.warmRSS>>10, r.calls)
+		fmt.Printf("| %s | %d | %.1f | %.2f | %.2f | %.2f | %.2f | %.1f | %.2f | %.2f | %.3f | %d, %d, %d | %d |\n", r.name, r.files, float64(r.bytes)/(1<<20), r.objdump.cpu.Seconds(),
+			r.decode.Seconds(), r.cold.cpu.Seconds(), ratio(r.cold.cpu, r.objdump.cpu), ratio(r.cold.cpu, r.decode), r.linked.cpu.Seconds(), r.warm.cpu.Seconds(),
+			ratio(r.warm.cpu, r.objdump.cpu), r.cold.rss>>10, r.linked.rss>>10, r.warm.rss>>10, r.calls)
+	}
+	fmt.Println()
+	fmt.Printf("The same on a clock, on %d processors:\n", runtime.NumCPU())
+	fmt.Println()
+	fmt.Println("| program | `objdump -d`, s | cold, s | cold / objdump | linked, s | warm, s | warm / objdump |")
+	fmt.Println("| --- | --- | --- | --- | --- | --- | --- |")
+	for _, r := range rows {
+		fmt.Printf("| %s | %.2f | %.2f | %.2f | %.2f | %.2f | %.3f |\n", r.name, r.objdump.wall.Seconds(), r.cold.wall.Seconds(), ratio(r.cold.wall, r.objdump.wall),
+			r.linked.wall.Seconds(), r.warm.wall.Seconds(), ratio(r.warm.wall, r.objdump.wall))
 	}
 	fmt.Println()
 	fmt.Println("### Growth")
@@ -191,9 +242,9 @@ func report(rows []row) {
 	fmt.Println("| program | instructions | cold, ns an instruction | | warm, ns an instruction | memory cold, bytes an instruction |")
 	fmt.Println("| --- | --- | --- | --- | --- | --- |")
 	for _, r := range rows {
-		per := float64(r.cold.Nanoseconds()) / float64(r.insts)
-		fmt.Printf("| %s | %d | %.0f | %s | %.0f | %.0f |\n", r.name, r.insts, per, strings.Repeat("█", max(1, int(per/50))), float64(r.warm.Nanoseconds())/float64(r.insts),
-			float64(r.coldRSS<<10)/float64(r.insts))
+		per := float64(r.cold.cpu.Nanoseconds()) / float64(r.insts)
+		fmt.Printf("| %s | %d | %.0f | %s | %.0f | %.0f |\n", r.name, r.insts, per, strings.Repeat("█", max(1, int(per/50))), float64(r.warm.cpu.Nanoseconds())/float64(r.insts),
+			float64(r.cold.rss<<10)/float64(r.insts))
 	}
 }
 

@@ -14,10 +14,21 @@ func (w *solver) effects(f int32, mi int, m *link.Module, fn *summary.Func) {
 	g := w.g
 	base := fn.Exprs[0]
 	sp := w.special[f]
-	var p pointers
+	var p, many pointers
 	spill := func(t token) { w.escapeBy(t, f, fn.Entry, TakenCode) }
+	// eval returns what a value can hold, until the next call.
 	eval := func(v value.Val) *pointers {
-		p.list, p.any = p.list[:0], v == 0
+		if v >= 0 {
+			if x := uint32(v); x >= base && x < fn.Exprs[1] {
+				h := w.held[x-base]
+				p.list, p.any = h[:len(h):len(h)], v == 0 || w.anyHeld[x-base]
+			} else {
+				p.list, p.any = nil, v == 0 || m.Exprs[v].Kind != value.Const
+			}
+			return &p
+		}
+		p := &many
+		p.list, p.any = p.list[:0], false
 		m.Each(v, func(x int32, e value.Expr) {
 			if uint32(x) < base || uint32(x) >= fn.Exprs[1] {
 				p.any = p.any || e.Kind != value.Const
@@ -30,7 +41,7 @@ func (w *solver) effects(f int32, mi int, m *link.Module, fn *summary.Func) {
 				}
 			}
 		})
-		return &p
+		return p
 	}
 	lose := func(site uint64, list []token) {
 		for _, t := range list {
@@ -58,7 +69,7 @@ func (w *solver) effects(f int32, mi int, m *link.Module, fn *summary.Func) {
 		}
 		for k := fn.Refs[0]; k < fn.Refs[1]; k++ {
 			r := &m.Refs[k]
-			w.escapeBy(token{fn: -1, mod: int32(mi), addr: r.Addr, wide: true}, f, r.Site, TakenCode)
+			w.escapeBy(token{fn: -1, mod: int16(mi), addr: r.Addr, wide: true}, f, r.Site, TakenCode)
 		}
 		for k := uint8(0); k < 8; k++ {
 			if q := w.params[8*int(f)+int(k)]; q != nil {
@@ -135,10 +146,8 @@ func (w *solver) effects(f int32, mi int, m *link.Module, fn *summary.Func) {
 		if c.Tail {
 			var q pointers
 			q.any = !known.ok
+			w.reads(f, mi, c, k, known.list)
 			for _, h := range known.list {
-				if !slices.Contains(w.readers[h], f) {
-					w.readers[h] = append(w.readers[h], f)
-				}
 				q.any = q.any || w.results[h].any
 				for _, t := range w.results[h].list {
 					if _, full := q.put(t); full {
@@ -154,14 +163,16 @@ func (w *solver) effects(f int32, mi int, m *link.Module, fn *summary.Func) {
 				lose(c.Site, v.list)
 			}
 			for _, h := range known.list {
-				if _, hf := g.fn(h); a >= maxArgs && hf.Flags&summary.Variadic != 0 { // it finds them by their address
-					lose(c.Site, v.list)
+				if a >= maxArgs {
+					if _, hf := g.fn(h); hf.Flags&summary.Variadic != 0 { // it finds them by their address
+						lose(c.Site, v.list)
+					}
 				}
 				w.argument(f, ref, h, a, v)
 			}
 		}
 		for _, h := range known.list {
-			if sp := w.special[h]; sp != nil && sp.sigaction {
+			if w.isSpecial.has(h) && w.special[h].sigaction {
 				w.action(f, m, fn, k, eval)
 			}
 		}

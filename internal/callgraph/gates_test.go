@@ -2,6 +2,7 @@ package callgraph
 
 import (
 	"context"
+	"crypto/sha256"
 	"os"
 	"os/exec"
 	"regexp"
@@ -129,7 +130,7 @@ func TestGatesNamed(t *testing.T) {
 			return summarize(path, data)
 		}
 		found++
-		f, err := image.ParseDebug(path, data, debug)
+		f, err := image.ParseDebug(path, data, sha256.Sum256(data), debug)
 		if err != nil {
 			return nil, err
 		}

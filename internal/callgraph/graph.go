@@ -157,6 +157,7 @@ type modState struct {
 	libc      bool   // loader or libc: looks names of other modules up by itself
 	start     bitset // of its functions, those of libc's start and exit code
 	dlsym     bool   // imports dlsym
+	lookups   bitset // of its calls, if it does: those of dlsym
 	// Functions exported as clock_getres; see callsGetres.
 	getres                     []int
 	getresKnown, exportsGetres bool

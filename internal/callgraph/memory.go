@@ -2,7 +2,6 @@ package callgraph
 
 import (
 	"slices"
-	"sort"
 
 	"syspart/internal/image"
 	"syspart/internal/link"
@@ -26,7 +25,7 @@ type memory struct {
 	readers map[int32][]int32
 	targets [][]target // by pointer of the module: where it points, if known
 	known   []bool
-	places  map[uint64]dataPlace // by address and width; see placeOf
+	places  placeTable // see placeOf
 }
 
 // maxEntries bounds the tables whose entries are followed.
@@ -38,7 +37,7 @@ const maxCells = 64
 // openData lets escape what others have the address of without being handed it: the image of thread-local storage.
 func (w *solver) openData(mi int, m *link.Module) {
 	if m.TLS.End > m.TLS.Start {
-		w.escape(token{fn: -1, mod: int32(mi), addr: m.TLS.Start})
+		w.escape(token{fn: -1, mod: int16(mi), addr: m.TLS.Start})
 	}
 }
 
@@ -49,20 +48,19 @@ func (w *solver) openModule(mi int) {
 	}
 	w.mem[mi].open = true
 	for _, va := range w.mem[mi].fine {
-		w.escape(token{fn: -1, mod: int32(mi), addr: va})
+		w.escape(token{fn: -1, mod: int16(mi), addr: va})
 	}
 }
 
 // data returns the token of an address in data, false if there is nothing to follow: no pointers there, and no way to
 // store any, or memory that has escaped (lost).
 func (w *solver) data(mi int, va uint64, wide bool) (t token, ok, lost bool) {
-	t = token{fn: -1, mod: int32(mi), addr: va, wide: wide}
+	t = token{fn: -1, mod: int16(mi), addr: va, wide: wide}
 	mem := &w.mem[mi]
-	if st := &w.g.mods[mi]; st.dlsym && !wide && st.named(va) {
-		return t, true, false
-	}
-	p := mem.placeOf(w.g.P.Modules[mi], t)
+	p := w.placeOf(t)
 	switch {
+	case p.named && !wide:
+		return t, true, false
 	case !p.inside:
 		return t, false, false
 	case p.writable:
@@ -74,30 +72,26 @@ func (w *solver) data(mi int, va uint64, wide bool) (t token, ok, lost bool) {
 	return t, p.points, false
 }
 
-// dataPlace is what does not change about an address in data.
-type dataPlace struct {
-	first, last                     int32 // fine areas of the address, and of the end of what it may point to
-	inside, writable, relro, points bool
-}
-
-// placeOf returns the place of a data token.
-func (mem *memory) placeOf(m *link.Module, t token) dataPlace {
-	k := t.addr << 1
-	if t.wide {
-		k |= 1
-	}
-	if p, ok := mem.places[k]; ok {
+// placeOf returns the place of a data token, valid until the next call.
+func (w *solver) placeOf(t token) *dataPlace {
+	mem, m := &w.mem[t.mod], w.g.P.Modules[t.mod]
+	p, isNew := mem.places.at(t)
+	if !isNew {
 		return p
 	}
-	var p dataPlace
+	if st := &w.g.mods[t.mod]; st.dlsym {
+		p.named = st.named(t.addr)
+	}
 	if r := mem.span(t); r.Start != r.End {
 		p.inside = true
 		p.first, p.last = int32(bound(mem.fine, t.addr)), int32(bound(mem.fine, r.End-1))
 		p.writable, p.relro = writable(m, t.addr), m.Relro.Contains(t.addr)
-		i := sort.Search(len(m.Ptrs), func(i int) bool { return m.Ptrs[i].Slot+8 > r.Start })
+		i := pointerOver(m, r.Start)
 		p.points = i < len(m.Ptrs) && m.Ptrs[i].Slot < r.End
+		for ; i < len(m.Ptrs) && m.Ptrs[i].Slot < r.End && !p.distances; i++ {
+			p.distances = m.Ptrs[i].Kind == summary.PtrDistance
+		}
 	}
-	mem.places[k] = p
 	return p
 }
 
@@ -132,10 +126,12 @@ func (w *solver) escapeBy(t token, by int32, site uint64, kind TakenKind) {
 		return
 	}
 	mem := &w.mem[t.mod]
-	if w.gone[t] {
+	p := w.placeOf(t)
+	if p.gone {
 		return
 	}
-	w.gone[t] = true
+	p.gone = true
+	w.changes++
 	span := mem.span(t)
 	for r := bound(mem.fine, span.Start); r >= 0 && r+1 < len(mem.fine) && mem.fine[r] < span.End; r++ {
 		if !mem.escaped.set(int32(r)) {
@@ -143,7 +139,7 @@ func (w *solver) escapeBy(t token, by int32, site uint64, kind TakenKind) {
 		}
 		w.contents(int(t.mod), image.Range{Start: mem.fine[r], End: mem.fine[r+1]}, func(x token, slot uint64) {
 			if x.fn >= 0 {
-				g.take(x.fn, Evidence{Module: t.mod, Func: by, Place: slot, Kind: TakenData})
+				g.take(x.fn, Evidence{Module: int32(t.mod), Func: by, Place: slot, Kind: TakenData})
 				return
 			}
 			w.escapeBy(x, by, slot, TakenData)
@@ -214,7 +210,7 @@ func (w *solver) pointsTo(mi, i int) []target {
 // contents calls visit for the tokens of the pointers that lie in a range of a module's data at the start.
 func (w *solver) contents(mi int, r image.Range, visit func(t token, slot uint64)) {
 	m := w.g.P.Modules[mi]
-	for i := sort.Search(len(m.Ptrs), func(i int) bool { return m.Ptrs[i].Slot+8 > r.Start }); i < len(m.Ptrs) && m.Ptrs[i].Slot < r.End; i++ {
+	for i := pointerOver(m, r.Start); i < len(m.Ptrs) && m.Ptrs[i].Slot < r.End; i++ {
 		for _, x := range w.pointsTo(mi, i) {
 			if x.fn >= 0 {
 				visit(token{fn: x.fn}, m.Ptrs[i].Slot)
@@ -256,15 +252,17 @@ func (w *solver) load(f int32, t token, out *pointers, spill func(token)) {
 	m := w.g.P.Modules[t.mod]
 	if !writable(m, r.Start) || m.Relro.Contains(r.Start) && len(m.Dyn.Needed) > 0 {
 		// The loader has filled it before any code of the module runs.
-		switch n := w.pointersIn(m, r); {
-		case t.wide && n > maxEntries:
-			w.escapeBy(t, f, t.addr, TakenCode)
-			out.any = true
-			return
-		case t.wide && n > 4:
-			t.entry = true
-			put(t)
-			return
+		if t.wide {
+			switch n := pointersIn(m, r); {
+			case n > maxEntries:
+				w.escapeBy(t, f, t.addr, TakenCode)
+				out.any = true
+				return
+			case n > 4:
+				t.entry = true
+				put(t)
+				return
+			}
 		}
 		w.contents(int(t.mod), r, func(x token, _ uint64) { put(x) })
 		return
@@ -291,9 +289,29 @@ func (w *solver) load(f int32, t token, out *pointers, spill func(token)) {
 }
 
 // pointersIn counts the pointers in a range of a module's data.
-func (w *solver) pointersIn(m *link.Module, r image.Range) int {
-	at := func(va uint64) int { return sort.Search(len(m.Ptrs), func(i int) bool { return m.Ptrs[i].Slot >= va }) }
-	return at(r.End) - at(r.Start)
+func pointersIn(m *link.Module, r image.Range) int {
+	return pointerFrom(m, r.End) - pointerFrom(m, r.Start)
+}
+
+// pointerFrom returns the index of the first pointer in a module's data at va or behind.
+func pointerFrom(m *link.Module, va uint64) int {
+	lo, hi := 0, len(m.Ptrs)
+	for lo < hi {
+		if mid := int(uint(lo+hi) >> 1); m.Ptrs[mid].Slot >= va {
+			hi = mid
+		} else {
+			lo = mid + 1
+		}
+	}
+	return lo
+}
+
+// pointerOver is pointerFrom for pointers of which a byte is at va or behind.
+func pointerOver(m *link.Module, va uint64) int {
+	if va < 7 {
+		return 0
+	}
+	return pointerFrom(m, va-7)
 }
 
 // dataIn returns the tokens of the pointers to data in a table, each once; false if there are too many to follow.
@@ -360,16 +378,16 @@ func (w *solver) store(f int32, t token, size uint32, v *pointers, site uint64) 
 
 // distances takes the functions whose distances from an address lie where four bytes are read.
 func (w *solver) distances(f int32, t token) {
-	if t.fn >= 0 || t.entry {
+	if t.fn >= 0 || t.entry || !w.placeOf(t).distances {
 		return
 	}
 	m, r := w.g.P.Modules[t.mod], w.mem[t.mod].span(t)
-	for i := sort.Search(len(m.Ptrs), func(i int) bool { return m.Ptrs[i].Slot >= r.Start }); i < len(m.Ptrs) && m.Ptrs[i].Slot < r.End; i++ {
+	for i := pointerFrom(m, r.Start); i < len(m.Ptrs) && m.Ptrs[i].Slot < r.End; i++ {
 		if m.Ptrs[i].Kind != summary.PtrDistance {
 			continue
 		}
 		for _, x := range w.pointsTo(int(t.mod), i) {
-			w.g.take(x.fn, Evidence{Module: t.mod, Func: f, Place: m.Ptrs[i].Slot, Kind: TakenData})
+			w.g.take(x.fn, Evidence{Module: int32(t.mod), Func: f, Place: m.Ptrs[i].Slot, Kind: TakenData})
 		}
 	}
 }

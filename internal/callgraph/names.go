@@ -206,14 +206,10 @@ func (g *Graph) lookInProgram() {
 func (w *solver) found(f int32, mi int, m *link.Module, k uint32, out *pointers, last bool, spill func(token)) bool {
 	g := w.g
 	c := &m.Calls[k]
-	if !g.mods[mi].dlsym {
+	if !g.mods[mi].dlsym || !g.mods[mi].lookups.has(int32(k)) {
 		return false
 	}
-	switch strings.TrimLeft(m.SymbolOf(c), "_") {
-	case "dlsym", "dlvsym":
-	default:
-		return false
-	}
+	w.looked = true
 	names, known := w.names(mi, m, f, c)
 	if !known {
 		out.any = true

@@ -30,10 +30,15 @@ type solver struct {
 	readers    [][]int32 // by function: who reads its result
 	called     bitset    // functions that sites may call which do not know it
 	special    map[int32]*specialFunc
+	isSpecial  bitset  // the keys of special
+	compared   []uint8 // by function: arguments that are only compared, see opaque
+	self       []int32 // every function's number: a piece of it is a list of one
+	noted      bitset  // calls of one function that are among its readers already, by call
+	changes    int     // how often something has escaped that had not
+	looked     bool    // a call of the function under way looks a name up
 	bounds     []uint8 // by function: register arguments that it has at most
 	queue      []int32
 	queued     bitset
-	gone       map[token]bool    // data tokens that have escaped
 	tables     map[token][]token // see dataIn
 	handlers   []int32           // handlers of signals
 	anyHandler bool              // there may be others
@@ -56,7 +61,11 @@ type specialFunc struct {
 func (g *Graph) solve() {
 	n := g.P.Funcs()
 	w := &solver{g: g, mem: make([]memory, len(g.P.Modules)), params: make([]*pointers, 8*n), anyParam: make([]uint8, n), results: make([]pointers, n),
-		readers: make([][]int32, n), called: newBitset(n), special: map[int32]*specialFunc{}, queued: newBitset(n), entered: newBitset(n), gone: map[token]bool{}, tables: map[token][]token{}}
+		readers: make([][]int32, n), called: newBitset(n), special: map[int32]*specialFunc{}, queued: newBitset(n), entered: newBitset(n), tables: map[token][]token{}, isSpecial: newBitset(n),
+		noted: newBitset(len(g.followed)), self: make([]int32, n), compared: make([]uint8, n)}
+	for f := range w.self {
+		w.self[f] = int32(f)
+	}
 	g.solver = w
 	for mi, m := range g.P.Modules {
 		st := &g.mods[mi]
@@ -68,7 +77,7 @@ func (g *Graph) solve() {
 		if g.Level >= LevelD {
 			a.fine = fineAreas(m, a.coarse)
 		}
-		w.mem[mi] = memory{areas: a, escaped: newBitset(len(a.fine) + 1), cells: map[int32][]cell{}, places: map[uint64]dataPlace{}, readers: map[int32][]int32{},
+		w.mem[mi] = memory{areas: a, escaped: newBitset(len(a.fine) + 1), cells: map[int32][]cell{}, readers: map[int32][]int32{},
 			targets: make([][]target, len(m.Ptrs)), known: make([]bool, len(m.Ptrs))}
 	}
 	w.bound()
@@ -77,8 +86,8 @@ func (g *Graph) solve() {
 		w.openData(mi, m)
 	}
 	for _, c := range g.P.Copies() {
-		w.escape(token{fn: -1, mod: int32(c.Source), addr: c.Value})
-		w.escape(token{fn: -1, mod: int32(c.Module), addr: c.Addr})
+		w.escape(token{fn: -1, mod: int16(c.Source), addr: c.Value})
+		w.escape(token{fn: -1, mod: int16(c.Module), addr: c.Addr})
 	}
 	for mi := range g.P.Modules {
 		g.roots(mi)
@@ -149,7 +158,10 @@ func (w *solver) argument(by int32, c CallRef, h int32, k int, v *pointers) {
 	if k < maxArgs && k >= int(w.bounds[h]) {
 		return
 	}
-	sp := w.special[h]
+	var sp *specialFunc
+	if w.isSpecial.has(h) {
+		sp = w.special[h]
+	}
 	for _, t := range v.list {
 		if sp != nil && t.fn >= 0 {
 			switch {
@@ -169,7 +181,7 @@ func (w *solver) argument(by int32, c CallRef, h int32, k int, v *pointers) {
 				continue
 			}
 		}
-		if t.fn < 0 && w.opaque(h, k) || t.fn >= 0 && w.caller(c, k) {
+		if t.fn < 0 && w.compared[h]>>k&1 != 0 || t.fn >= 0 && w.caller(c, k) {
 			continue
 		}
 		p := w.params[8*int(h)+k]
@@ -233,9 +245,15 @@ func (w *solver) function(f int32) {
 		w.clear(x - fn.Exprs[0])
 	}
 	if g.mods[mi].dlsym { // a result may be made of what is known of a name only later in the table
+		before := w.changes
+		w.looked = false
 		w.values(f, mi, m, fn, false)
+		if w.looked || w.changes != before {
+			w.values(f, mi, m, fn, true)
+		}
+	} else {
+		w.values(f, mi, m, fn, true)
 	}
-	w.values(f, mi, m, fn, true)
 	w.effects(f, mi, m, fn)
 }
 
@@ -387,10 +405,8 @@ func (w *solver) result(f int32, mi int, m *link.Module, k uint32, out *pointers
 	}
 	known := w.callees(mi, m, c, f, k)
 	out.any = out.any || !known.ok
+	w.reads(f, mi, c, k, known.list)
 	for _, h := range known.list {
-		if !slices.Contains(w.readers[h], f) {
-			w.readers[h] = append(w.readers[h], f)
-		}
 		r := &w.results[h]
 		out.any = out.any || r.any
 		for _, t := range r.list {
@@ -401,7 +417,19 @@ func (w *solver) result(f int32, mi int, m *link.Module, k uint32, out *pointers
 	}
 }
 
-// callees are the functions that a call reaches; ok if there are no others.
+// reads notes that function f makes use of what call k of it returns, which goes to the functions of list.
+func (w *solver) reads(f int32, mi int, c *summary.Call, k uint32, list []int32) {
+	if c.Kind != summary.Indirect && !w.noted.set(w.g.firstCall[mi]+int32(k)) {
+		return // it always goes to the same ones
+	}
+	for _, h := range list {
+		if !slices.Contains(w.readers[h], f) {
+			w.readers[h] = append(w.readers[h], f)
+		}
+	}
+}
+
+// callees are the functions that a call reaches; ok if there are no others. The list is not the caller's to change.
 type callees struct {
 	list []int32
 	ok   bool
@@ -410,15 +438,29 @@ type callees struct {
 func (w *solver) callees(mi int, m *link.Module, c *summary.Call, f int32, k uint32) callees {
 	g := w.g
 	r := callees{ok: true}
+	if c.Kind == summary.Direct {
+		i := m.Callee(c)
+		if i < 0 {
+			return callees{}
+		}
+		t := int32(m.Base) + int32(i)
+		if m.Funcs[i].Flags&summary.Stub == 0 {
+			return callees{list: w.self[t : t+1 : t+1], ok: true}
+		}
+		r.list = g.throughStub(t)
+		for _, x := range r.list {
+			if _, fn := g.fn(x); fn.Flags&summary.Stub != 0 { // see below
+				r.ok = false
+			}
+		}
+		return r
+	}
 	if c.Kind == summary.Indirect {
 		if _, ok := g.constTargets(mi, m, c); !ok {
 			ref := CallRef{f, k}
 			r.ok = !g.unresolved(ref)
 			r.list = append(r.list, g.followed[g.number(ref)]...)
 		}
-	}
-	if c.Kind == summary.Direct && m.Callee(c) < 0 {
-		r.ok = false
 	}
 	g.callTargets(mi, m, c, func(t int32) {
 		if _, fn := g.fn(t); fn.Flags&summary.Stub != 0 { // a stub through a slot that no symbol fills

@@ -23,6 +23,11 @@ func (w *solver) findSpecial() {
 		for i := range m.Funcs {
 			fn := &m.Funcs[i]
 			f := int32(m.Base) + int32(i)
+			if fn.Name.Len > 0 && g.mods[mi].libc {
+				if a := comparedArg(m.String(fn.Name)); a >= 0 {
+					w.compared[f] |= 1 << a
+				}
+			}
 			sp := specialFunc{clones: clones(m, fn, f), sigaction: m.SignalOf(i) == value.SigAction}
 			if fn.Name.Len > 0 && fn.Flags&summary.Stub == 0 {
 				switch m.String(fn.Name) {
@@ -34,6 +39,7 @@ func (w *solver) findSpecial() {
 			}
 			if sp.main != nil || sp.clones != nil || sp.create || sp.sigaction {
 				w.special[f] = &sp
+				w.isSpecial.set(f)
 			}
 		}
 	}
@@ -199,8 +205,11 @@ func (w *solver) handler(by int32, site uint64, h int32) {
 // the bounds of modules: the third one of _dl_open, whose second one has the bit __RTLD_DLOPEN (elf/rtld.c and
 // include/dlfcn.h of glibc).
 func (w *solver) caller(c CallRef, k int) bool {
+	if k != 2 {
+		return false
+	}
 	m, _ := w.g.fn(c.Func)
-	if k != 2 || !w.g.mods[m.Index].libc {
+	if !w.g.mods[m.Index].libc {
 		return false
 	}
 	v := m.Calls[c.Call].Args[1]
@@ -336,19 +345,16 @@ func (w *solver) startsMain(mi int, fn *summary.Func, f int32) int32 {
 	return main
 }
 
-// opaque says which arguments of libc's functions are only compared: the handle of the module that registers a handler.
-func (w *solver) opaque(h int32, a int) bool {
-	m, fn := w.g.fn(h)
-	if fn.Name.Len == 0 || !w.g.mods[m.Index].libc {
-		return false
-	}
-	switch m.String(fn.Name) {
+// comparedArg says which argument of a function of libc's is only compared, by the function's name: the handle of the module
+// that registers a handler. -1 if none is.
+func comparedArg(name string) int {
+	switch name {
 	case "__cxa_finalize":
-		return a == 0
+		return 0
 	case "__cxa_atexit", "__cxa_thread_atexit_impl":
-		return a == 2
+		return 2
 	case "__register_atfork":
-		return a == 3
+		return 3
 	}
-	return false
+	return -1
 }

@@ -521,23 +521,28 @@ func (g *Graph) indexCallers() {
 	g.callersAt = at[:len(at)-1]
 }
 
+// throughStub returns the functions that a stub of the PLT leads to.
+func (g *Graph) throughStub(t int32) []int32 {
+	if g.through[t] == nil {
+		g.through[t] = []int32{}
+		m, fn := g.fn(t)
+		g.stub(m.Index, m, fn, t, func(e Edge) {
+			if e.To >= 0 {
+				g.through[t] = append(g.through[t], e.To)
+			}
+		})
+	}
+	return g.through[t]
+}
+
 // callTargets calls visit for the functions that a call reaches without a guess, through PLT stubs.
 func (g *Graph) callTargets(mi int, m *link.Module, c *summary.Call, visit func(int32)) {
 	through := func(t int32) {
-		sm, fn := g.fn(t)
-		if fn.Flags&summary.Stub == 0 {
+		if _, fn := g.fn(t); fn.Flags&summary.Stub == 0 {
 			visit(t)
 			return
 		}
-		if g.through[t] == nil {
-			g.through[t] = []int32{}
-			g.stub(sm.Index, sm, fn, t, func(e Edge) {
-				if e.To >= 0 {
-					g.through[t] = append(g.through[t], e.To)
-				}
-			})
-		}
-		for _, x := range g.through[t] {
+		for _, x := range g.throughStub(t) {
 			visit(x)
 		}
 	}

@@ -45,6 +45,15 @@ func (g *Graph) prepare() {
 				st.dlsym = st.dlsym || s.Undefined
 			}
 		}
+		if st.dlsym {
+			st.lookups = newBitset(len(m.Calls))
+			for k := range m.Calls {
+				switch g.callee(m, &m.Calls[k]) {
+				case "dlsym", "dlvsym":
+					st.lookups.set(int32(k))
+				}
+			}
+		}
 		if st.libc {
 			st.start = g.startCode(m)
 		}
@@ -113,6 +122,9 @@ func (g *Graph) take(f int32, e Evidence) {
 	c := g.classOf(f, e.Kind, e.Func)
 	if g.class[f]&c == c {
 		return
+	}
+	if g.solver != nil {
+		g.solver.changes++
 	}
 	if g.taken[f].Kind == NotTaken {
 		g.taken[f] = e

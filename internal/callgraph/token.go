@@ -12,9 +12,9 @@ import (
 // added to it, wide: it may point anywhere into the object that addr lies in. One that is entry stands for what a constant
 // table holds, whatever entry is read: for any of the pointers in the span of the wide token that it would be otherwise.
 type token struct {
-	fn    int32 // global number, -1 for data
-	mod   int32
 	addr  uint64
+	fn    int32 // global number, -1 for data
+	mod   int16
 	wide  bool
 	entry bool
 }

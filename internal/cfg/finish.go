@@ -28,6 +28,14 @@ func carve[T any](pool *[]T, n, chunk int) []T {
 	return (*pool)[at : at+n : at+n]
 }
 
+// again is carve for a slice that is made anew, in the place of the old one if that is large enough.
+func again[T any](pool *[]T, old []T, n, chunk int) []T {
+	if n > 0 && cap(old) >= n {
+		return old[:n]
+	}
+	return carve(pool, n, chunk)
+}
+
 // copyOf moves a scratch slice into the arena.
 func copyOf[T any](pool *[]T, s []T, chunk int) []T {
 	c := carve(pool, len(s), chunk)
@@ -53,11 +61,12 @@ func (w *worker) finish() {
 		}
 	}
 	fn.Ranges = n.ranges
-	fn.Insts = carve(&w.arena.insts, len(w.ord), 1<<13)
+	fn.Insts = again(&w.arena.insts, fn.Insts, len(w.ord), 1<<13)
 	for k, d := range w.ord {
 		fn.Insts[k] = w.disc[d]
 	}
-	fn.Blocks = copyOf(&w.arena.blocks, w.blocks, 1<<12)
+	fn.Blocks = again(&w.arena.blocks, fn.Blocks, len(w.blocks), 1<<12)
+	copy(fn.Blocks, w.blocks)
 	succs := copyOf(&w.arena.ints, w.succs, 1<<12)
 	for i := range fn.Blocks {
 		lo, hi := w.succAt[i], w.succAt[i+1]

@@ -24,8 +24,8 @@ import (
 func (a *app) analysisFlags(cmd *cobra.Command) *pipeline.Options {
 	s := &pipeline.Options{Progress: a.progress.show}
 	f := cmd.Flags()
-	f.StringVar(&s.CacheDir, "cache-dir", "", "keep module summaries in `DIR` (default: syspart in the user's cache directory)")
-	f.BoolVar(&s.NoCache, "no-cache", false, "neither read nor write module summaries")
+	f.StringVar(&s.CacheDir, "cache-dir", "", "keep module summaries and results in `DIR` (default: syspart in the user's cache directory)")
+	f.BoolVar(&s.NoCache, "no-cache", false, "neither read nor write module summaries and results")
 	return s
 }
 

@@ -37,10 +37,14 @@ func BuildID(data []byte) string {
 	return f.BuildID
 }
 
-// ParseDebug is Parse for an image whose debug file is in memory as well: a stripped image gets the symbols of its debug
-// file. A debug file that is malformed or is that of another image (by its build-id) is as good as none.
-func ParseDebug(name string, data, debug []byte) (*File, error) {
-	f, err := Parse(name, data)
+// ParseDebug is Parse for an image that nobody changes any more, so that it is not copied, and whose SHA-256 is known. Its
+// debug file, if it has one, is in memory as well: a stripped image gets the symbols of its debug file. A debug file that is
+// malformed or is that of another image (by its build-id) is as good as none.
+func ParseDebug(name string, data []byte, sum [32]byte, debug []byte) (*File, error) {
+	if err := check(name, data); err != nil {
+		return nil, err
+	}
+	f, err := parse(name, data, sum)
 	if err != nil || f.Symtab != nil && !f.mini {
 		return f, err
 	}

@@ -2,6 +2,7 @@ package image
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -55,7 +56,7 @@ func TestDebugFile(t *testing.T) {
 	if got, want := DebugFile("abcdef"), "/usr/lib/debug/.build-id/ab/cdef.debug"; got != want {
 		t.Errorf("DebugFile = %q, want %q", got, want)
 	}
-	f, err := ParseDebug("stripped", data, read(t, debug))
+	f, err := ParseDebug("stripped", data, sha256.Sum256(data), read(t, debug))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +68,7 @@ func TestDebugFile(t *testing.T) {
 	// That of another build, a damaged one and none are all the same.
 	other := testbin.BuildText(t, "hidden.c", debugSource, "-O2", "-g", "-Wl,--build-id")
 	for what, b := range map[string][]byte{"another build's": read(t, other), "damaged": read(t, debug)[:200], "no": nil} {
-		if f, err := ParseDebug("stripped", data, b); err != nil || f.Symtab != nil {
+		if f, err := ParseDebug("stripped", data, sha256.Sum256(data), b); err != nil || f.Symtab != nil {
 			t.Errorf("%s debug file: %v, %d symbols", what, err, len(f.Symtab))
 		}
 	}

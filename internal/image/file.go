@@ -83,27 +83,34 @@ func Open(path string) (*File, error) {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return parse(path, data[:n])
+	return parse(path, data[:n], sha256.Sum256(data[:n]))
+}
+
+// check looks at what must be right before anything else is read.
+func check(name string, data []byte) error {
+	if err := checkHeader(name, data); err != nil {
+		return err
+	}
+	if len(data) > MaxSize {
+		return fmt.Errorf("%s: %w: %d bytes", name, ErrTooLarge, len(data))
+	}
+	return nil
 }
 
 // Parse parses a file that is in memory. It copies data, which the caller may reuse. The name appears in errors only.
 func Parse(name string, data []byte) (*File, error) {
-	if err := checkHeader(name, data); err != nil {
+	if err := check(name, data); err != nil {
 		return nil, err
 	}
-	if len(data) > MaxSize {
-		return nil, fmt.Errorf("%s: %w: %d bytes", name, ErrTooLarge, len(data))
-	}
-	return parse(name, slices.Clone(data))
+	return parse(name, slices.Clone(data), sha256.Sum256(data))
 }
 
-// parse owns data, whose header has been checked.
-func parse(name string, data []byte) (*File, error) {
-	f := &File{Name: name, Size: int64(len(data)), data: data}
+// parse owns data, whose header has been checked and whose SHA-256 is sum.
+func parse(name string, data []byte, sum [32]byte) (*File, error) {
+	f := &File{Name: name, Size: int64(len(data)), data: data, SHA256: sum}
 	if err := f.parse(); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	f.SHA256 = sha256.Sum256(data)
 	return f, nil
 }
 

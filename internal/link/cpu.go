@@ -1,6 +1,7 @@
 package link
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"sync"
@@ -34,6 +35,9 @@ func flags() map[string]bool {
 		"avx512cd": x.HasAVX512CD, "avx512dq": x.HasAVX512DQ, "avx512vl": x.HasAVX512VL, "avx512er": x.HasAVX512ER, "avx512pf": x.HasAVX512PF,
 	}
 }
+
+// Processor says what a program's modules depend on of the machine's processor.
+func Processor() string { return fmt.Sprintf("%s v%d", thisCPU().platform, thisCPU().level) }
 
 // levels are the flags that each level adds (System V psABI for x86-64, table 3.1; glibc sysdeps/x86/get-isa-level.h).
 var levels = [...]string{

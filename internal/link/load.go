@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -21,7 +20,7 @@ const maxModules = 1024
 // Load loads a program: the executable exe, a path inside opt.Root, and everything that it needs. The result depends on
 // the files, opt and the processor only. A library that is nowhere to be found is a *MissingError.
 func Load(ctx context.Context, exe string, opt Options) (*Program, error) {
-	root, err := newRoot(opt.Root)
+	root, err := newRoot(opt.Root, opt.View)
 	if err != nil {
 		return nil, err
 	}
@@ -43,6 +42,12 @@ func Load(ctx context.Context, exe string, opt Options) (*Program, error) {
 		m.Index = i
 		m.Base = p.funcs
 		p.funcs += uint32(len(m.Funcs))
+	}
+	p.owner = make([]uint16, 0, p.funcs)
+	for i, m := range p.Modules {
+		for range m.Funcs {
+			p.owner = append(p.owner, uint16(i))
+		}
 	}
 	l.link()
 	p.bindings = make([]binding, len(p.Modules))
@@ -115,7 +120,7 @@ func (l *loader) module(f found, how string, by *Module) (*Module, error) {
 	}
 	m := &Module{Module: fut.sum, Path: f.name, Real: f.inside, File: f.host, Found: how, name: f.name, loader: by}
 	if l.fs.dir == "" {
-		if real, err := filepath.EvalSymlinks(f.host); err == nil {
+		if real, err := l.fs.view.EvalSymlinks(f.host); err == nil {
 			m.Real, m.File = real, real
 		}
 	}

@@ -4,12 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
+
+	"syspart/internal/view"
 )
 
 const (
@@ -19,23 +20,30 @@ const (
 
 // rootFS is a file system seen from its root directory on this machine. Nothing leads out of it: neither "..", nor
 // symbolic links, absolute or not.
-type rootFS struct{ dir string } // "" for the running system
+type rootFS struct {
+	dir  string     // "" for the running system
+	view *view.View // what is asked, may be nil
+}
 
 // newRoot returns the file system below dir.
-func newRoot(dir string) (rootFS, error) {
+func newRoot(dir string, v *view.View) (rootFS, error) {
 	if dir == "" || filepath.Clean(dir) == "/" {
-		return rootFS{}, nil
+		return rootFS{view: v}, nil
 	}
-	abs, err := filepath.Abs(dir)
-	if err != nil {
-		return rootFS{}, err
+	abs := filepath.Clean(dir)
+	if !filepath.IsAbs(abs) {
+		wd, err := v.Getwd()
+		if err != nil {
+			return rootFS{}, err
+		}
+		abs = filepath.Join(wd, abs)
 	}
-	if st, err := os.Stat(abs); err != nil {
+	if st, err := v.Stat(abs); err != nil {
 		return rootFS{}, fmt.Errorf("root: %w", err)
 	} else if !st.IsDir() {
 		return rootFS{}, fmt.Errorf("root: %s: %w", dir, syscall.ENOTDIR)
 	}
-	return rootFS{abs}, nil
+	return rootFS{abs, v}, nil
 }
 
 // abs makes a path absolute: relative ones start at our own working directory, or at the root of another system.
@@ -44,7 +52,7 @@ func (r rootFS) abs(name string) string {
 		return name
 	}
 	if r.dir == "" {
-		if wd, err := os.Getwd(); err == nil {
+		if wd, err := r.view.Getwd(); err == nil {
 			return wd + "/" + name
 		}
 	}
@@ -55,7 +63,7 @@ func (r rootFS) abs(name string) string {
 // The last component may be missing only if the error says so (fs.ErrNotExist).
 func (r rootFS) resolve(name string) (inside, host string, err error) {
 	if r.dir == "" {
-		inside, err = filepath.EvalSymlinks(name)
+		inside, err = r.view.EvalSymlinks(name)
 		return inside, inside, err
 	}
 	rest, links := strings.Split(name, "/"), 0
@@ -72,7 +80,7 @@ func (r rootFS) resolve(name string) (inside, host string, err error) {
 			continue
 		}
 		next := cur + "/" + c
-		st, err := os.Lstat(r.dir + next)
+		st, err := r.view.Lstat(r.dir + next)
 		if err != nil {
 			return "", "", err
 		}
@@ -86,7 +94,7 @@ func (r rootFS) resolve(name string) (inside, host string, err error) {
 		if links++; links > maxLinks {
 			return "", "", &fs.PathError{Op: "resolve", Path: name, Err: syscall.ELOOP}
 		}
-		target, err := os.Readlink(r.dir + next)
+		target, err := r.view.Readlink(r.dir + next)
 		if err != nil {
 			return "", "", err
 		}
@@ -114,7 +122,7 @@ func (r rootFS) stat(name string) (inside, host string, id fileID, err error) {
 			return "", "", fileID{}, err
 		}
 	}
-	st, err := os.Stat(host)
+	st, err := r.view.Stat(host)
 	if err != nil {
 		return "", "", fileID{}, err
 	}
@@ -134,7 +142,7 @@ func (r rootFS) isDir(name string) bool {
 			return false
 		}
 	}
-	st, err := os.Stat(host)
+	st, err := r.view.Stat(host)
 	return err == nil && st.IsDir()
 }
 
@@ -144,12 +152,12 @@ func (r rootFS) readFile(name string, limit int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if st, err := os.Stat(host); err != nil {
+	if st, err := r.view.Stat(host); err != nil {
 		return nil, err
 	} else if st.Size() > limit {
 		return nil, fmt.Errorf("%s: %d bytes: %w", name, st.Size(), ErrLimit)
 	}
-	return os.ReadFile(host)
+	return r.view.ReadFile(host)
 }
 
 // readText returns the contents of a configuration file, "" if it cannot be read.
@@ -175,16 +183,16 @@ func (r rootFS) glob(pattern string) []string {
 			if err != nil {
 				continue
 			}
-			entries, err := os.ReadDir(host)
+			entries, err := r.view.ReadDir(host)
 			if err != nil {
 				continue
 			}
-			for _, e := range entries { // sorted by name
-				if strings.HasPrefix(e.Name(), ".") && !strings.HasPrefix(part, ".") {
+			for _, name := range entries { // sorted
+				if strings.HasPrefix(name, ".") && !strings.HasPrefix(part, ".") {
 					continue
 				}
-				if ok, err := path.Match(part, e.Name()); ok && err == nil {
-					next = append(next, dir+"/"+e.Name())
+				if ok, err := path.Match(part, name); ok && err == nil {
+					next = append(next, dir+"/"+name)
 				}
 			}
 		}

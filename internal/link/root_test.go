@@ -148,7 +148,7 @@ func TestRootIsTight(t *testing.T) {
 	symlink(t, "loop", root+"/loop")
 	symlink(t, "/etc", root+"/dir")
 	symlink(t, "abs/x", root+"/through")
-	r, err := newRoot(root)
+	r, err := newRoot(root, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,10 +179,10 @@ func TestRootIsTight(t *testing.T) {
 	if got := r.glob("/dir/r*l"); !slices.Equal(got, []string{"/dir/real"}) {
 		t.Errorf("glob: %q", got)
 	}
-	if _, err := newRoot(root + "/etc/real"); !errors.Is(err, syscall.ENOTDIR) {
+	if _, err := newRoot(root+"/etc/real", nil); !errors.Is(err, syscall.ENOTDIR) {
 		t.Errorf("root that is a file: %v", err)
 	}
-	if _, err := newRoot(root + "/none"); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := newRoot(root+"/none", nil); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("root that does not exist: %v", err)
 	}
 }

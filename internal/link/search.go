@@ -4,12 +4,12 @@ import (
 	"debug/elf"
 	"encoding/binary"
 	"errors"
-	"io"
 	"io/fs"
-	"os"
 	"path"
 	"strings"
 	"sync"
+
+	"syspart/internal/view"
 )
 
 // searcher finds libraries by the rules of a loader. It is safe for concurrent use after newSearcher.
@@ -335,7 +335,7 @@ func (t *try) file(name string) bool {
 	if err != nil {
 		return false
 	}
-	if foreign(host) {
+	if foreign(t.s.fs.view, host) {
 		t.missing.Foreign = append(t.missing.Foreign, name)
 		return false
 	}
@@ -344,14 +344,9 @@ func (t *try) file(name string) bool {
 }
 
 // foreign reports whether a file is an ELF file for another architecture or word size (elf/dl-load.c: open_verify).
-func foreign(host string) bool {
-	f, err := os.Open(host)
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	var h [20]byte
-	if _, err := io.ReadFull(f, h[:]); err != nil || string(h[:4]) != elf.ELFMAG {
+func foreign(v *view.View, host string) bool {
+	h, err := v.Head(host)
+	if err != nil || len(h) < 20 || string(h[:4]) != elf.ELFMAG {
 		return false
 	}
 	return elf.Class(h[elf.EI_CLASS]) != elf.ELFCLASS64 || elf.Data(h[elf.EI_DATA]) != elf.ELFDATA2LSB ||

@@ -5,6 +5,7 @@ import (
 
 	"syspart/internal/image"
 	"syspart/internal/summary"
+	"syspart/internal/view"
 	"syspart/profile"
 )
 
@@ -27,6 +28,8 @@ type Options struct {
 	// Summarize returns the summary of a file. data is nil except for the vDSO; path is a path of this machine, already
 	// under Root. It is called from several goroutines at once, once per file.
 	Summarize func(path string, data []byte) (*summary.Module, error)
+	// View is asked for all else of the file system; may be nil.
+	View *view.View
 }
 
 // Extra is a module loaded later.
@@ -80,6 +83,7 @@ type Program struct {
 	Skipped []Skip
 
 	funcs  uint32
+	owner  []uint16  // by global function number: the module
 	start  int       // number of modules that are there at the start, vDSO included
 	groups [][]int32 // scopes of modules loaded later: the module and what it needs, breadth-first
 	search *searcher
@@ -145,16 +149,8 @@ func (p *Program) Func(module int, va uint64) int {
 
 // Where returns the module of a global function number and the function's index in it. global must be below Funcs.
 func (p *Program) Where(global int) (module, index int) {
-	lo, hi := 0, len(p.Modules) // the last module whose Base is at most global; empty modules share their Base with the next
-	for hi-lo > 1 {
-		mid := int(uint(lo+hi) >> 1)
-		if int(p.Modules[mid].Base) <= global {
-			lo = mid
-		} else {
-			hi = mid
-		}
-	}
-	return lo, global - int(p.Modules[lo].Base)
+	module = int(p.owner[global])
+	return module, global - int(p.Modules[module].Base)
 }
 
 // Assumptions returns, in words, what the binding rests on besides the files.

@@ -43,6 +43,28 @@ type Analysis struct {
 func Analyze(ctx context.Context, binary string, from []string, opt Options) (*Analysis, error) {
 	l := newLoader(&opt)
 	defer l.close()
+	if len(from) == 0 {
+		from = []string{"entry", "main"}
+	}
+	if l.cache == nil {
+		return l.analysis(ctx, binary, from)
+	}
+	key, ok := answerKey(binary, from, &opt)
+	if !ok {
+		return l.analysis(ctx, binary, from)
+	}
+	if a, ok := l.recall(key); ok {
+		return a, nil
+	}
+	a, err := l.analysis(ctx, binary, from)
+	if err == nil {
+		l.remember(key, a)
+	}
+	return a, err
+}
+
+// analysis does what Analyze says.
+func (l *loader) analysis(ctx context.Context, binary string, from []string) (*Analysis, error) {
 	g, err := l.graph(ctx, binary, nil)
 	if err != nil {
 		return nil, err
@@ -56,9 +78,6 @@ func Analyze(ctx context.Context, binary string, from []string, opt Options) (*A
 		a.AverageTargets = float64(targets) / float64(a.IndirectSites)
 	}
 	f := phase.NewFinder(g)
-	if len(from) == 0 {
-		from = []string{"entry", "main"}
-	}
 	w := newWidened(l, g)
 	for _, s := range from {
 		starts, err := start(g, f, s)
@@ -68,7 +87,12 @@ func Analyze(ctx context.Context, binary string, from []string, opt Options) (*A
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		r := g.WalkSignals(starts)
+		var r *callgraph.Reach
+		if s == "entry" {
+			r = l.entered(g)
+		} else {
+			r = g.WalkSignals(starts)
+		}
 		w.add(r)
 		w.programs(l, r)
 		a.Sets = append(a.Sets, Set{From: s, Calls: r.Calls.Union(syscalls.Always()), Functions: r.Functions()})

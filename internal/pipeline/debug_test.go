@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"crypto/sha256"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -38,7 +39,7 @@ int main(int argc, char **argv) { return hidden(argc); }
 		}
 		l := newLoader(&Options{Root: root, CacheDir: cache})
 		defer l.close()
-		m, err := l.analyse("stripped", data)
+		m, err := l.analyse("stripped", data, sha256.Sum256(data))
 		if err != nil {
 			t.Fatal(err)
 		}

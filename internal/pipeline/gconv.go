@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"bytes"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -34,7 +33,7 @@ func (l *loader) gconvDir(p *link.Program) string {
 	file := p.Modules[i].File
 	dir, ok := l.gconvDirs[file]
 	if !ok {
-		dir = gconvIn(file)
+		dir = l.gconvIn(file)
 		if l.gconvDirs == nil {
 			l.gconvDirs = map[string]string{}
 		}
@@ -44,8 +43,8 @@ func (l *loader) gconvDir(p *link.Program) string {
 }
 
 // gconvIn finds the name in libc's file: its code copies it piece by piece, so no address tells where it lies.
-func gconvIn(libc string) string {
-	data, err := os.ReadFile(libc)
+func (l *loader) gconvIn(libc string) string {
+	data, err := l.view.ReadFile(libc)
 	if err != nil {
 		return ""
 	}
@@ -80,19 +79,27 @@ func (l *loader) notPlain(dir string) []string {
 	var libs []library
 	defined := map[string]bool{}
 	host := filepath.Join("/", l.opt.Root, dir)
-	entries, _ := os.ReadDir(host) // none: no modules
-	for _, e := range entries {
-		if !strings.HasSuffix(e.Name(), ".so") {
+	entries, _ := l.view.ReadDir(host) // none: no modules
+	for _, name := range entries {
+		if !strings.HasSuffix(name, ".so") {
 			continue
 		}
-		lib := library{path: filepath.Join(dir, e.Name())}
-		f, err := image.Open(filepath.Join(host, e.Name()))
-		if err != nil {
+		file := filepath.Join(host, name)
+		if fi, err := l.view.Stat(file); err != nil || !fi.Mode().IsRegular() || fi.Size() > maxFile {
 			continue // libc cannot load it either
+		}
+		lib := library{path: filepath.Join(dir, name)}
+		data, err := l.view.ReadFile(file)
+		if err != nil {
+			continue
+		}
+		f, err := image.Parse(lib.path, data)
+		if err != nil {
+			continue
 		}
 		for i := range f.Segments {
 			if s := &f.Segments[i]; s.Exec && mayEnter(f.Data()[s.Off:s.Off+s.FileSize]) {
-				lib.enters = l.enters(filepath.Join(host, e.Name()))
+				lib.enters = l.enters(file)
 			}
 		}
 		for i := range f.Dyn.Symbols {
@@ -147,11 +154,11 @@ func (l *loader) charsets(p *link.Program, r *callgraph.Reach) []string {
 // (gconv-modules, gconv-modules.d; glibc iconv/gconv_conf.c). A charset without a line is built in or does not exist.
 func (l *loader) gconvModules(dir string, names []string) []string {
 	host := filepath.Join("/", l.opt.Root, dir)
-	files, _ := filepath.Glob(filepath.Join(host, "gconv-modules.d", "*.conf")) // the pattern is well formed
+	files := l.view.Glob(filepath.Join(host, "gconv-modules.d", "*.conf"))
 	var lines [][]string
 	alias := map[string]string{}
 	for _, f := range append([]string{filepath.Join(host, "gconv-modules")}, files...) {
-		text, err := os.ReadFile(f)
+		text, err := l.view.ReadFile(f)
 		if err != nil {
 			continue
 		}

@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -68,18 +67,13 @@ func (l *loader) directories(m *link.Module) []string {
 		if !strings.HasPrefix(dir, "/") || strings.Count(dir, "/") < 2 {
 			continue
 		}
-		f, err := os.Open(filepath.Join("/", l.opt.Root, dir))
-		if err != nil {
-			continue
-		}
-		names, _ := f.Readdirnames(maxDirectory) // of a file: none
-		f.Close()
-		for _, n := range names {
+		names, _ := l.view.ReadDir(filepath.Join("/", l.opt.Root, dir)) // of a file: none
+		for _, n := range names[:min(maxDirectory, len(names))] {
 			if !strings.HasSuffix(n, ".so") && !strings.Contains(n, ".so.") {
 				continue
 			}
 			path := filepath.Join(dir, n)
-			if real, err := filepath.EvalSymlinks(filepath.Join("/", l.opt.Root, path)); err == nil && l.opt.Root == "" {
+			if real, err := l.view.EvalSymlinks(filepath.Join("/", l.opt.Root, path)); err == nil && l.opt.Root == "" {
 				path = real
 			}
 			if !slices.Contains(out, path) {

@@ -1,12 +1,12 @@
 package pipeline
 
 import (
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"syspart/internal/link"
+	"syspart/internal/view"
 	"syspart/profile"
 )
 
@@ -43,7 +43,7 @@ func (l *loader) later(p *link.Program, have []link.Extra) []link.Extra {
 	if unwinds {
 		add("libgcc_s.so.1", true)
 	}
-	for _, service := range nsswitch(l.opt.Root, databases) {
+	for _, service := range nsswitch(l.view, l.opt.Root, databases) {
 		add("libnss_"+service+".so.2", true)
 	}
 	for _, path := range l.notPlain(l.gconvDir(p)) {
@@ -89,14 +89,14 @@ func nameService(name string) []string {
 
 // nsswitch returns the services that /etc/nsswitch.conf names for the databases, without those that are part of libc
 // (files and dns since glibc 2.34). Without the file, glibc's own default applies (nss/nss_database.c).
-func nsswitch(root string, databases map[string]bool) []string {
+func nsswitch(v *view.View, root string, databases map[string]bool) []string {
 	if len(databases) == 0 {
 		return nil
 	}
 	if databases["group"] {
 		databases["initgroups"] = true
 	}
-	text, err := os.ReadFile(filepath.Join("/", root, "etc/nsswitch.conf"))
+	text, err := v.ReadFile(filepath.Join("/", root, "etc/nsswitch.conf"))
 	if err != nil {
 		text = []byte("netgroup: nis\n")
 	}

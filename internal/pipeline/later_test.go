@@ -35,7 +35,7 @@ func TestNsswitch(t *testing.T) {
 		for _, db := range tt.databases {
 			asked[db] = true
 		}
-		if got := nsswitch(root, asked); !slices.Equal(got, tt.want) {
+		if got := nsswitch(nil, root, asked); !slices.Equal(got, tt.want) {
 			t.Errorf("%q: %q, want %q", tt.databases, got, tt.want)
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,6 +17,7 @@ import (
 	"syspart/internal/phase"
 	"syspart/internal/store"
 	"syspart/internal/summary"
+	"syspart/internal/view"
 	"syspart/profile"
 )
 
@@ -68,19 +68,21 @@ type loader struct {
 	// gconvDirs are the directories of these modules, by the file of libc.
 	gconvDirs map[string]string
 	asked     map[string][]string // by path of a module: names that a run has shown it to look up
+	view      *view.View          // what is asked of the file system, nil if nobody wants to know
+	walked    *callgraph.Reach    // see entered
 	memo      sync.Map            // path to *summary.Module: a program is linked again when more modules are found
 }
 
 func newLoader(opt *Options) *loader {
 	l := &loader{opt: opt}
-	if fi, err := os.Stat(filepath.Join("/", opt.Root, filepath.Dir(filepath.Dir(image.DebugFile("0000"))))); err == nil {
-		l.debugs = fi.IsDir()
-	}
 	if !opt.NoCache {
 		// A cache that cannot be used is as good as none.
 		if s, err := store.Open(opt.CacheDir); err == nil {
-			l.cache = s
+			l.cache, l.view = s, view.New()
 		}
+	}
+	if fi, err := l.view.Stat(filepath.Join("/", opt.Root, filepath.Dir(filepath.Dir(image.DebugFile("0000"))))); err == nil {
+		l.debugs = fi.IsDir()
 	}
 	return l
 }
@@ -103,12 +105,12 @@ func (l *loader) summarize(path string, data []byte) (*summary.Module, error) {
 		}
 		return m, err
 	}
-	return l.analyse(path, data)
+	return l.analyse(path, data, sha256.Sum256(data))
 }
 
 // read returns the summary of a file.
 func (l *loader) read(path string) (*summary.Module, error) {
-	fi, err := os.Stat(path)
+	fi, err := l.view.Stat(path)
 	if err != nil {
 		return nil, err
 	}
@@ -118,28 +120,26 @@ func (l *loader) read(path string) (*summary.Module, error) {
 	if fi.Size() > maxFile {
 		return nil, fmt.Errorf("%s: larger than %d bytes: %w", path, maxFile, image.ErrFormat)
 	}
-	data, err := os.ReadFile(path)
+	data, sum, err := l.view.ReadFileSum(path)
 	if err != nil {
 		return nil, err
 	}
-	return l.analyse(path, data)
+	return l.analyse(path, data, sum)
 }
 
-// analyse returns the summary of an image, from the cache if it is there.
-func (l *loader) analyse(path string, data []byte) (*summary.Module, error) {
-	sum := sha256.Sum256(data)
+// analyse returns the summary of an image with the SHA-256 sum, from the cache if it is there.
+func (l *loader) analyse(path string, data []byte, sum [32]byte) (*summary.Module, error) {
 	parts := []string{"summary", summary.Version, hex.EncodeToString(sum[:])}
-	debug := l.debug(data)
+	debug, debugSum := l.debug(data)
 	if debug != nil {
-		d := sha256.Sum256(debug)
-		parts = append(parts, hex.EncodeToString(d[:]))
+		parts = append(parts, hex.EncodeToString(debugSum[:]))
 	}
 	key := store.Key(parts...)
 	if m := l.cached(key); m != nil && m.SHA256 == sum {
 		l.opt.progress("analysed", int(l.done.Add(1)), 0)
 		return m, nil
 	}
-	f, err := image.ParseDebug(path, data, debug)
+	f, err := image.ParseDebug(path, data, sum, debug)
 	if err != nil {
 		return nil, err
 	}
@@ -173,28 +173,29 @@ func (l *loader) cached(key string) *summary.Module {
 
 // debug returns the installed debug file of an image, nil if there is none: its symbols bound functions and data, and name
 // them.
-func (l *loader) debug(data []byte) []byte {
+func (l *loader) debug(data []byte) (b []byte, sum [32]byte) {
 	if !l.debugs {
-		return nil
+		return nil, sum
 	}
 	file := image.DebugFile(image.BuildID(data))
 	if file == "" {
-		return nil
+		return nil, sum
 	}
 	file = filepath.Join("/", l.opt.Root, file)
-	if fi, err := os.Stat(file); err != nil || !fi.Mode().IsRegular() || fi.Size() > maxFile {
-		return nil
+	if fi, err := l.view.Stat(file); err != nil || !fi.Mode().IsRegular() || fi.Size() > maxFile {
+		return nil, sum
 	}
-	b, err := os.ReadFile(file)
+	b, sum, err := l.view.ReadFileSum(file)
 	if err != nil {
-		return nil
+		return nil, sum
 	}
-	return b
+	return b, sum
 }
 
 // load links the program of a binary with modules loaded later: those asked for, and those that its code and its
 // system's configuration name.
 func (l *loader) load(ctx context.Context, binary string, extra []link.Extra) (*link.Program, error) {
+	hugeHeap()
 	for _, m := range l.opt.Modules {
 		files, err := l.libraries(m)
 		if err != nil {
@@ -205,7 +206,7 @@ func (l *loader) load(ctx context.Context, binary string, extra []link.Extra) (*
 		}
 	}
 	for {
-		p, err := link.Load(ctx, binary, link.Options{Root: l.opt.Root, Modules: extra, Summarize: l.summarize})
+		p, err := link.Load(ctx, binary, link.Options{Root: l.opt.Root, Modules: extra, Summarize: l.summarize, View: l.view})
 		if err != nil {
 			return nil, err
 		}
@@ -219,7 +220,7 @@ func (l *loader) load(ctx context.Context, binary string, extra []link.Extra) (*
 
 // bare links a program as the loader starts it, without anything that is loaded later.
 func (l *loader) bare(ctx context.Context, binary string) (*link.Program, error) {
-	return link.Load(ctx, binary, link.Options{Root: l.opt.Root, Summarize: l.summarize})
+	return link.Load(ctx, binary, link.Options{Root: l.opt.Root, Summarize: l.summarize, View: l.view})
 }
 
 // libraries returns a library that was given or, of a directory, those in it.
@@ -228,16 +229,16 @@ func (l *loader) libraries(path string) ([]string, error) {
 	if l.opt.Root == "" {
 		host = path
 	}
-	if fi, err := os.Stat(host); err != nil || !fi.IsDir() {
+	if fi, err := l.view.Stat(host); err != nil || !fi.IsDir() {
 		return []string{path}, nil // if it is missing, the link says so
 	}
-	entries, err := os.ReadDir(host)
+	entries, err := l.view.ReadDir(host)
 	if err != nil {
 		return nil, err
 	}
 	var out []string
-	for _, e := range entries {
-		if n := e.Name(); strings.HasSuffix(n, ".so") || strings.Contains(n, ".so.") {
+	for _, n := range entries {
+		if strings.HasSuffix(n, ".so") || strings.Contains(n, ".so.") {
 			out = append(out, filepath.Join(path, n))
 		}
 	}
@@ -273,6 +274,14 @@ func (l *loader) graph(ctx context.Context, binary string, extra []link.Extra) (
 	}
 }
 
+// entered returns what can be reached from a program's entry. The walk of the last graph is kept.
+func (l *loader) entered(g *callgraph.Graph) *callgraph.Reach {
+	if l.walked == nil || l.walked.G != g {
+		l.walked = g.WalkSignals(phase.NewFinder(g).Entry())
+	}
+	return l.walked
+}
+
 // opened returns the libraries that live code names to dlopen and that are not in the program; asked are the names that
 // were looked for before.
 func (l *loader) opened(g *callgraph.Graph, asked map[string]bool) []link.Extra {
@@ -284,7 +293,7 @@ func (l *loader) opened(g *callgraph.Graph, asked map[string]bool) []link.Extra 
 		return nil
 	}
 	var out []link.Extra
-	r := g.WalkSignals(phase.NewFinder(g).Entry())
+	r := l.entered(g)
 	for _, e := range l.plugins(g, r) {
 		if !asked[e.Path] {
 			asked[e.Path] = true

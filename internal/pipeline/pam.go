@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -36,9 +35,9 @@ func (l *loader) pam(libpam *link.Module) []string {
 		}
 	}
 	etc := filepath.Join("/", l.opt.Root, "etc")
-	files, _ := filepath.Glob(filepath.Join(etc, "pam.d", "*")) // the pattern is well formed
+	files := l.view.Glob(filepath.Join(etc, "pam.d", "*"))
 	for _, f := range append(files, filepath.Join(etc, "pam.conf")) {
-		text, err := os.ReadFile(f)
+		text, err := l.view.ReadFile(f)
 		if err != nil {
 			continue
 		}

@@ -125,7 +125,7 @@ func (l *loader) observed(ctx context.Context, binary string, obs *observe.Obser
 		}
 		e := link.Extra{Path: m.Path, Found: profile.FoundObserved}
 		if !l.holds(&m) {
-			if e.Summary, err = l.analyse(m.Path, m.Data); err != nil {
+			if e.Summary, err = l.analyse(m.Path, m.Data, sha256.Sum256(m.Data)); err != nil {
 				return nil, err
 			}
 		}

@@ -1,22 +1,20 @@
 package pipeline
 
 import (
-	"bufio"
 	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
 	"syspart/internal/callgraph"
 	"syspart/internal/image"
 	"syspart/internal/observe"
-	"syspart/internal/phase"
 	"syspart/internal/syscalls"
 	"syspart/profile"
 )
@@ -101,7 +99,7 @@ func (ps *programs) add(path, found string) error {
 		ps.unreadable(path, found, err)
 		return nil
 	}
-	r := g.WalkSignals(phase.NewFinder(g).Entry())
+	r := ps.l.entered(g)
 	e.needs = r.Calls.Union(syscalls.Always())
 	real := modulePath(g.P.Modules[0])
 	if !slices.ContainsFunc(ps.list, func(x profile.Execute) bool { return x.Path == real }) {
@@ -181,7 +179,7 @@ func (l *loader) executables(s *callgraph.Given) (files []string, unknown string
 
 // locate returns a path of the root if there is a file: what is not there cannot be executed.
 func (l *loader) locate(path string) string {
-	if fi, err := os.Stat(filepath.Join("/", l.opt.Root, path)); err != nil || !fi.Mode().IsRegular() {
+	if fi, err := l.view.Stat(filepath.Join("/", l.opt.Root, path)); err != nil || !fi.Mode().IsRegular() {
 		return ""
 	}
 	return path
@@ -264,13 +262,11 @@ func (l *loader) interpreters(path string) ([]string, error) {
 
 // script returns the first line of a script, without #!; false if a file is none.
 func (l *loader) script(path string) (line string, is bool, err error) {
-	f, err := os.Open(filepath.Join("/", l.opt.Root, path))
+	b, err := l.view.Head(filepath.Join("/", l.opt.Root, path))
 	if err != nil {
 		return "", false, err
 	}
-	defer f.Close()
-	b, err := bufio.NewReaderSize(f, 256).Peek(256)
-	if err != nil && len(b) < 2 {
+	if len(b) < 2 {
 		return "", false, fmt.Errorf("%s: neither an ELF file nor a script: %w", path, image.ErrNotELF)
 	}
 	text, is := strings.CutPrefix(string(b), "#!")
@@ -286,8 +282,8 @@ func (l *loader) script(path string) (line string, is bool, err error) {
 func (l *loader) privileges(path string) string {
 	var out []string
 	host := filepath.Join("/", l.opt.Root, path)
-	var st unix.Stat_t
-	if err := unix.Stat(host, &st); err == nil {
+	if fi, err := l.view.Stat(host); err == nil {
+		st := fi.Sys().(*syscall.Stat_t)
 		if st.Mode&unix.S_ISUID != 0 {
 			out = append(out, fmt.Sprintf("set-user-ID %d", st.Uid))
 		}
@@ -295,7 +291,7 @@ func (l *loader) privileges(path string) string {
 			out = append(out, fmt.Sprintf("set-group-ID %d", st.Gid))
 		}
 	}
-	if n, err := unix.Getxattr(host, "security.capability", nil); err == nil && n > 0 {
+	if has, err := l.view.HasXattr(host, "security.capability"); has {
 		out = append(out, "file capabilities")
 	} else if err != nil && !errors.Is(err, unix.ENODATA) && !errors.Is(err, unix.ENOTSUP) && !errors.Is(err, unix.ENOENT) {
 		out = append(out, "file capabilities cannot be read")

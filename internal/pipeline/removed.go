@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"slices"
@@ -84,7 +85,7 @@ type Newcomers struct {
 func (n *Newcomers) Admit(ctx context.Context, path string, data []byte) error {
 	l := newLoader(&n.Options)
 	defer l.close()
-	sum, err := l.analyse(path, data)
+	sum, err := l.analyse(path, data, sha256.Sum256(data))
 	if err != nil {
 		return err
 	}

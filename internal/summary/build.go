@@ -44,8 +44,10 @@ type builder struct {
 	masks      map[uint64]decode.RegSet // by entry: registers that the function may change
 	restored   map[uint64]decode.RegSet // by entry: argument registers among them that it may save and restore
 	tlsDesc    bool                     // there are TLS descriptors
-	golang     *image.Golang            // nil: none
-	foreign    bool                     // made from a language that passes arguments otherwise, see foreignMarks
+
+	signalFuncs map[uint64]value.SignalFunc // by entry
+	golang      *image.Golang               // nil: none
+	foreign     bool                        // made from a language that passes arguments otherwise, see foreignMarks
 }
 
 // Build analyses a file.
@@ -72,6 +74,7 @@ func Build(f *image.File) (*Module, error) {
 	b.objects()
 	b.always()
 	b.registers()
+	b.findSignals()
 	b.foreign = isForeign(f)
 	b.functions()
 	b.distances()
@@ -94,16 +97,22 @@ func (b *builder) functions() {
 		go func() {
 			defer wg.Done()
 			w := newWorker(b)
+			var out part
+			w.out = &out
 			for {
 				c := int(next.Add(1)) - 1
 				if c >= chunks {
 					return
 				}
-				w.out = &parts[c]
-				w.out.exprs = append(w.out.exprs, value.Expr{})
+				out.reset()
+				out.exprs = append(out.exprs, value.Expr{})
 				for i := c * chunk; i < min((c+1)*chunk, len(funcs)); i++ {
 					w.function(funcs[i])
+					if b.golang == nil { // goCallee looks at callees
+						funcs[i].Insts, funcs[i].Blocks = nil, nil // most of what a large file takes
+					}
 				}
+				parts[c] = out.clone()
 			}
 		}()
 	}
@@ -132,11 +141,30 @@ type part struct {
 	pass   []uint8 // by call, see site
 }
 
+// reset empties a part, whose memory is used again.
+func (p *part) reset() {
+	*p = part{p.funcs[:0], p.blocks[:0], p.succs[:0], p.calls[:0], p.sys[:0], p.frame[:0], p.firsts[:0], p.stores[:0], p.rets[:0], p.takes[:0],
+		p.refs[:0], p.losts[:0], p.exprs[:0], p.runs[:0], p.sets[:0], p.text[:0], p.pass[:0]}
+}
+
+// clone returns a part that shares nothing with p and has no room to grow.
+func (p *part) clone() part {
+	return part{exact(p.funcs), exact(p.blocks), exact(p.succs), exact(p.calls), exact(p.sys), exact(p.frame), exact(p.firsts), exact(p.stores),
+		exact(p.rets), exact(p.takes), exact(p.refs), exact(p.losts), exact(p.exprs), exact(p.runs), exact(p.sets), exact(p.text), exact(p.pass)}
+}
+
+func exact[T any](s []T) []T {
+	if len(s) == 0 {
+		return nil
+	}
+	return append(make([]T, 0, len(s)), s...)
+}
+
 func (b *builder) merge(parts []part) {
 	m := b.mod
 	var t part
 	size := func(n *int, k int) { *n += k }
-	var nf, nb, ns, nc, ny, nfr, nst, nr, nt, nre, nl, ne, nru, nse int
+	var nf, nb, ns, nc, ny, nfr, nst, nr, nt, nre, nl, ne, nru, nse, ntext int
 	for i := range parts {
 		p := &parts[i]
 		size(&nf, len(p.funcs))
@@ -153,10 +181,11 @@ func (b *builder) merge(parts []part) {
 		size(&ne, len(p.exprs))
 		size(&nru, len(p.runs))
 		size(&nse, len(p.sets))
+		size(&ntext, len(p.text))
 	}
 	t = part{make([]Func, 0, nf), make([]Block, 0, nb), make([]int32, 0, ns), make([]Call, 0, nc), make([]SysSite, 0, ny),
 		make([]FrameVal, 0, nfr), nil, make([]Store, 0, nst), make([]Ret, 0, nr), make([]Take, 0, nt), make([]Ref, 0, nre), make([]int32, 0, nl),
-		make([]value.Expr, 1, ne+1), make([][2]int32, 0, nru), make([]int32, 0, nse), nil, make([]uint8, 0, nc)}
+		make([]value.Expr, 1, ne+1), make([][2]int32, 0, nru), make([]int32, 0, nse), make([]byte, 0, ntext), make([]uint8, 0, nc)}
 	for i := range parts {
 		p := &parts[i]
 		eb, rb, sb := int32(len(t.exprs))-1, int32(len(t.runs)), int32(len(t.sets))
@@ -259,6 +288,7 @@ func (b *builder) merge(parts []part) {
 			t.sets = append(t.sets, x+eb)
 		}
 		t.text = append(t.text, p.text...)
+		*p = part{}
 	}
 	m.Funcs, m.Blocks, m.Succs, m.Calls, m.Sys, m.Frame, m.Firsts, m.Stores = t.funcs, t.blocks, t.succs, t.calls, t.sys, t.frame, t.firsts, t.stores
 	for i := range t.calls { // once here instead of in every walk

@@ -3,6 +3,7 @@ package summary
 import (
 	"strings"
 
+	"syspart/internal/cfg"
 	"syspart/internal/value"
 )
 
@@ -21,12 +22,21 @@ func signalFunc(name string) value.SignalFunc {
 	return value.NoSignal
 }
 
-// signals says what the function at va is, through its PLT stub if there is one.
-func (b *builder) signals(va uint64) value.SignalFunc {
-	f := b.graph.At(va)
-	if f == nil {
-		return value.NoSignal
+// findSignals finds the functions of the file that are of interest to value.
+func (b *builder) findSignals() {
+	b.signalFuncs = map[uint64]value.SignalFunc{}
+	for _, f := range b.graph.Funcs {
+		if k := b.signalOf(f); k != value.NoSignal {
+			b.signalFuncs[f.Entry] = k
+		}
 	}
+}
+
+// signals says what the function at va is.
+func (b *builder) signals(va uint64) value.SignalFunc { return b.signalFuncs[va] }
+
+// signalOf says what f is, through its PLT stub if it is one.
+func (b *builder) signalOf(f *cfg.Func) value.SignalFunc {
 	if !f.Stub {
 		return signalFunc(f.Name)
 	}

@@ -53,6 +53,7 @@ type Analysis struct {
 	dirty []bool
 	rank  []int32
 	stack []int32
+	next  []int32 // by block: the successor that postorder goes to next
 
 	// ArgsShown: an address has been passed on that may be one of what the function was given on the stack.
 	ArgsShown bool
@@ -156,7 +157,9 @@ func (a *Analysis) postorder() {
 		a.rank[i] = -1
 	}
 	a.order = a.order[:0]
-	next := make([]int32, n)
+	a.next = resize(a.next, n)
+	next := a.next
+	clear(next)
 	visit := func(root int32) {
 		if a.rank[root] != -1 {
 			return
@@ -328,10 +331,10 @@ func (a *Analysis) load(s *State, v Val, size uint8, signed bool) Val {
 	if v > 0 {
 		return a.load1(s, a.T.Exprs[v], int32(v), size, sz)
 	}
-	var l [2 * maxConst]int32
-	n := copy(l[:], a.T.Set(v))
+	l := a.T.members(a.T.list(), v)
+	defer a.T.give(l)
 	r := Val(-1 << 31)
-	for k := 0; k < n; k++ {
+	for k := range l {
 		x := a.load1(s, a.T.Exprs[l[k]], l[k], size, sz)
 		if k == 0 {
 			r = x
@@ -430,6 +433,12 @@ func (a *Analysis) word(v Val, signed bool) Val {
 func (a *Analysis) cut(v Val, size uint8) Val {
 	if size != 4 || v == 0 {
 		return v
+	}
+	if v > 0 {
+		switch a.T.Exprs[v].Kind {
+		case Param, Result, Load:
+			return v
+		}
 	}
 	return a.T.mapSet(v, func(e Expr) Expr {
 		switch e.Kind {

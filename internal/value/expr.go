@@ -52,6 +52,32 @@ type Table struct {
 	used  []int32 // occupied places of hash, to clear it
 	depth []uint8
 	buf   []int32
+	sets  []int32   // open addressing: index of runs + 1
+	taken []uint32  // occupied places of sets, by run, to clear it
+	lists [][]int32 // scratch lists that nobody uses
+}
+
+// list returns an empty scratch list; give takes it back. Arrays on the stack would move to the heap here, for what is done
+// with them goes round in circles.
+func (t *Table) list() []int32 {
+	n := len(t.lists)
+	if n == 0 {
+		return make([]int32, 0, 2*maxConst)
+	}
+	l := t.lists[n-1]
+	t.lists = t.lists[:n-1]
+	return l
+}
+
+func (t *Table) give(l []int32) { t.lists = append(t.lists, l[:0]) }
+
+// members appends the expressions of v.
+func (t *Table) members(l []int32, v Val) []int32 {
+	if v >= 0 {
+		return append(l, int32(v))
+	}
+	r := t.runs[^v]
+	return append(l, t.flat[r[0]:r[1]]...)
 }
 
 // Reset empties the table.
@@ -64,6 +90,10 @@ func (t *Table) Reset() {
 	t.depth = append(t.depth[:0], 0)
 	t.flat = t.flat[:0]
 	t.runs = t.runs[:0]
+	for _, i := range t.taken {
+		t.sets[i] = 0
+	}
+	t.taken = t.taken[:0]
 }
 
 func hashExpr(e Expr) uint32 {
@@ -188,15 +218,48 @@ func (t *Table) fromList(l []int32) Val {
 		}
 		return t.widen(l)
 	}
-	for i, r := range t.runs {
-		if equal(t.flat[r[0]:r[1]], l) {
-			return ^Val(i)
+	return t.run(l)
+}
+
+// run returns the set of two or more sorted expressions.
+func (t *Table) run(l []int32) Val {
+	if len(t.runs)*2 >= len(t.sets) {
+		t.sets = make([]int32, max(64, 4*len(t.sets)))
+		t.taken = t.taken[:0]
+		for i, r := range t.runs {
+			at := t.place(t.flat[r[0]:r[1]])
+			t.sets[at] = int32(i) + 1
+			t.taken = append(t.taken, at)
 		}
+	}
+	at := t.place(l)
+	if x := t.sets[at]; x != 0 {
+		return ^Val(x - 1)
 	}
 	s := int32(len(t.flat))
 	t.flat = append(t.flat, l...)
-	t.runs = append(t.runs, [2]int32{s, s + int32(n)})
+	t.runs = append(t.runs, [2]int32{s, s + int32(len(l))})
+	t.sets[at] = int32(len(t.runs))
+	t.taken = append(t.taken, at)
 	return ^Val(len(t.runs) - 1)
+}
+
+// place returns where in sets the set l is, or belongs.
+func (t *Table) place(l []int32) uint32 {
+	h := uint32(len(l))
+	for _, x := range l {
+		h = (h ^ uint32(x)) * 0x9e3779b1
+	}
+	mask := uint32(len(t.sets) - 1)
+	for i := (h ^ h>>15) & mask; ; i = (i + 1) & mask {
+		x := t.sets[i]
+		if x == 0 {
+			return i
+		}
+		if r := t.runs[x-1]; equal(t.flat[r[0]:r[1]], l) {
+			return i
+		}
+	}
 }
 
 func equal(a, b []int32) bool {
@@ -345,6 +408,12 @@ func (t *Table) steps(l []int32) (low, second int64, ok bool) {
 	return low, second, high-low <= 128 || step >= 8 && (high-low)/step <= 2*int64(len(l))
 }
 
+// has reports whether expression x is in the set v of more than one.
+func (t *Table) has(v Val, x int32) bool {
+	r := t.runs[^v]
+	return slices.Contains(t.flat[r[0]:r[1]], x)
+}
+
 // Join is the union of two values.
 func (t *Table) Join(a, b Val) Val {
 	if a == b {
@@ -353,20 +422,19 @@ func (t *Table) Join(a, b Val) Val {
 	if a == 0 || b == 0 {
 		return 0
 	}
-	var l [2 * maxConst]int32
-	n := 0
-	add := func(v Val) {
-		if v >= 0 {
-			l[n] = int32(v)
-			n++
-			return
-		}
-		r := t.runs[^v]
-		n += copy(l[n:], t.flat[r[0]:r[1]])
+	switch {
+	case a > 0 && b > 0:
+		l := [2]int32{int32(min(a, b)), int32(max(a, b))}
+		return t.run(l[:])
+	case a < 0 && b > 0 && t.has(a, int32(b)):
+		return a
+	case b < 0 && a > 0 && t.has(b, int32(a)):
+		return b
 	}
-	add(a)
-	add(b)
-	return t.fromList(l[:n])
+	l := t.members(t.members(t.list(), a), b)
+	v := t.fromList(l)
+	t.give(l)
+	return v
 }
 
 // JoinWiden is Join for a value that keeps changing around a loop: what differs only in its offset becomes an unknown
@@ -376,10 +444,10 @@ func (t *Table) JoinWiden(a, b Val) Val {
 	if j == a || j == 0 || j >= 0 {
 		return j
 	}
-	var l [2 * maxConst]int32
-	r := t.runs[^j]
-	n := copy(l[:], t.flat[r[0]:r[1]])
-	n = len(t.mergeAddresses(t.mergeLoads(l[:n])))
+	l := t.members(t.list(), j)
+	defer t.give(l)
+	n := len(t.mergeAddresses(t.mergeLoads(l)))
+	l = l[:n]
 	m := 0
 	consts := 0
 	t.each(a, func(e Expr) {
@@ -413,21 +481,41 @@ func (t *Table) mapSet(v Val, f func(Expr) Expr) Val {
 		return 0
 	}
 	if v > 0 {
-		return t.Intern(f(t.Exprs[v]))
+		e := t.Exprs[v]
+		if x := f(e); x != e {
+			return t.Intern(x)
+		}
+		return v
 	}
-	var l [2 * maxConst]int32
-	r := t.runs[^v]
-	n := copy(l[:], t.flat[r[0]:r[1]])
-	for i := 0; i < n; i++ {
-		l[i] = int32(t.Intern(f(t.Exprs[l[i]])))
+	l := t.members(t.list(), v)
+	same := true
+	for i, y := range l {
+		e := t.Exprs[y]
+		if x := f(e); x != e {
+			l[i], same = int32(t.Intern(x)), false
+		}
 	}
-	return t.fromList(l[:n])
+	if same {
+		t.give(l)
+		return v
+	}
+	v = t.fromList(l)
+	t.give(l)
+	return v
 }
 
 // Shift adds d to v.
 func (t *Table) Shift(v Val, d int64) Val {
 	if d == 0 || v == 0 {
 		return v
+	}
+	if v > 0 {
+		e := t.Exprs[v]
+		if e.Any {
+			return v
+		}
+		e.Off += d
+		return t.Intern(e)
 	}
 	return t.mapSet(v, func(e Expr) Expr {
 		if !e.Any {
@@ -494,11 +582,11 @@ func (t *Table) Load(a Val, size uint8) Val {
 		}
 		return t.Intern(Expr{Kind: Load, A: int32(a), Size: size})
 	}
-	var l [2 * maxConst]int32
-	r := t.runs[^a]
-	n := copy(l[:], t.flat[r[0]:r[1]])
-	for i := 0; i < n; i++ {
+	l := t.members(t.list(), a)
+	for i := range l {
 		l[i] = int32(t.Load(Val(l[i]), size))
 	}
-	return t.fromList(l[:n])
+	v := t.fromList(l)
+	t.give(l)
+	return v
 }

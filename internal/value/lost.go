@@ -285,12 +285,13 @@ func (a *Analysis) derive(s *State, i *decode.Inst, v Val) {
 		if w == 0 {
 			return
 		}
-		set := append([]int32(nil), a.T.Set(w)...)
+		set := a.T.members(a.T.list(), w)
 		for _, x := range set {
 			if !kept(a.T.Exprs[x]) {
 				a.lose(Val(x))
 			}
 		}
+		a.T.give(set)
 	}
 	for _, o := range [...]decode.Arg{i.Dst, i.Src} {
 		if o.Kind == decode.ArgReg && !(i.Op == decode.OpLea && o == i.Dst) {
