@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
+	"strings"
 	"testing"
 
 	"syspart/internal/callgraph"
@@ -174,6 +176,34 @@ func TestDamagedAnswer(t *testing.T) {
 		got, err := Analyze(context.Background(), bin, from, opt)
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %+v, %v", text, got, err)
+		}
+	}
+}
+
+// TestAsked: what an analysis wants to know of the file system it asks its view, or an answer would be given again although
+// something has changed. The files named here are part of an answer's key, or of what is never kept.
+func TestAsked(t *testing.T) {
+	elsewhere := map[string]bool{"cpu.go": true, "vdso.go": true, "answer.go": true, // the key
+		"plan.go": true, "pins.go": true, "points.go": true, "harden.go": true, "private.go": true, "renew.go": true} // what rests on a profile
+	asks := regexp.MustCompile(`\b(os\.(Open|OpenFile|ReadFile|Stat|Lstat|ReadDir|Readlink|Getwd|DirFS)|filepath\.(EvalSymlinks|Glob|Walk|WalkDir|Abs)|image\.Open|unix\.(Stat|Lstat|Open|Getxattr)|elf\.Open)\(`)
+	for _, dir := range []string{".", "../link"} {
+		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: %v, %d files", dir, err, len(files))
+		}
+		for _, file := range files {
+			if strings.HasSuffix(file, "_test.go") || elsewhere[filepath.Base(file)] {
+				continue
+			}
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, line := range strings.Split(string(text), "\n") {
+				if asks.MatchString(line) {
+					t.Errorf("%s:%d: not asked of the view: %s", file, i+1, strings.TrimSpace(line))
+				}
+			}
 		}
 	}
 }

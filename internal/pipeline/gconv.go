@@ -10,6 +10,7 @@ import (
 	"syspart/internal/image"
 	"syspart/internal/link"
 	"syspart/internal/summary"
+	"syspart/internal/view"
 )
 
 // Modules of gconv convert between charsets for iconv, wide streams, locales and message catalogues. Which one libc loads
@@ -33,7 +34,7 @@ func (l *loader) gconvDir(p *link.Program) string {
 	file := p.Modules[i].File
 	dir, ok := l.gconvDirs[file]
 	if !ok {
-		dir = l.gconvIn(file)
+		dir = gconvIn(l.view, file)
 		if l.gconvDirs == nil {
 			l.gconvDirs = map[string]string{}
 		}
@@ -43,8 +44,8 @@ func (l *loader) gconvDir(p *link.Program) string {
 }
 
 // gconvIn finds the name in libc's file: its code copies it piece by piece, so no address tells where it lies.
-func (l *loader) gconvIn(libc string) string {
-	data, err := l.view.ReadFile(libc)
+func gconvIn(v *view.View, libc string) string {
+	data, err := v.ReadFile(libc)
 	if err != nil {
 		return ""
 	}
@@ -84,22 +85,18 @@ func (l *loader) notPlain(dir string) []string {
 		if !strings.HasSuffix(name, ".so") {
 			continue
 		}
-		file := filepath.Join(host, name)
-		if fi, err := l.view.Stat(file); err != nil || !fi.Mode().IsRegular() || fi.Size() > maxFile {
-			continue // libc cannot load it either
-		}
 		lib := library{path: filepath.Join(dir, name)}
-		data, err := l.view.ReadFile(file)
+		data, sum, err := l.contents(filepath.Join(host, name))
 		if err != nil {
 			continue
 		}
-		f, err := image.Parse(lib.path, data)
+		f, err := image.ParseDebug(lib.path, data, sum, nil)
 		if err != nil {
-			continue
+			continue // libc cannot load it either
 		}
 		for i := range f.Segments {
 			if s := &f.Segments[i]; s.Exec && mayEnter(f.Data()[s.Off:s.Off+s.FileSize]) {
-				lib.enters = l.enters(file)
+				lib.enters = l.enters(filepath.Join(host, name))
 			}
 		}
 		for i := range f.Dyn.Symbols {

@@ -68,8 +68,8 @@ type loader struct {
 	// gconvDirs are the directories of these modules, by the file of libc.
 	gconvDirs map[string]string
 	asked     map[string][]string // by path of a module: names that a run has shown it to look up
-	view      *view.View          // what is asked of the file system, nil if nobody wants to know
 	walked    *callgraph.Reach    // see entered
+	view      *view.View          // what is asked of the file system, nil if nobody wants to know
 	memo      sync.Map            // path to *summary.Module: a program is linked again when more modules are found
 }
 
@@ -110,21 +110,26 @@ func (l *loader) summarize(path string, data []byte) (*summary.Module, error) {
 
 // read returns the summary of a file.
 func (l *loader) read(path string) (*summary.Module, error) {
-	fi, err := l.view.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !fi.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: not a regular file: %w", path, image.ErrNotELF)
-	}
-	if fi.Size() > maxFile {
-		return nil, fmt.Errorf("%s: larger than %d bytes: %w", path, maxFile, image.ErrFormat)
-	}
-	data, sum, err := l.view.ReadFileSum(path)
+	data, sum, err := l.contents(path)
 	if err != nil {
 		return nil, err
 	}
 	return l.analyse(path, data, sum)
+}
+
+// contents returns a regular file's contents and their SHA-256.
+func (l *loader) contents(path string) (data []byte, sum [32]byte, err error) {
+	fi, err := l.view.Stat(path)
+	if err != nil {
+		return nil, sum, err
+	}
+	if !fi.Mode().IsRegular() {
+		return nil, sum, fmt.Errorf("%s: not a regular file: %w", path, image.ErrNotELF)
+	}
+	if fi.Size() > maxFile {
+		return nil, sum, fmt.Errorf("%s: larger than %d bytes: %w", path, maxFile, image.ErrFormat)
+	}
+	return l.view.ReadFileSum(path)
 }
 
 // analyse returns the summary of an image with the SHA-256 sum, from the cache if it is there.
