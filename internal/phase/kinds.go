@@ -51,6 +51,7 @@ type seen struct {
 	kind    Kind
 	key     key
 	samples int
+	last    float64 // when the last one was taken, in seconds
 }
 
 // Kinds groups the observed threads of the server's program. Threads that lived only for a short part of the observation
@@ -145,14 +146,28 @@ func (f *Finder) mainLoop(t *observe.Thread) *seen {
 			all = append(all, seen{kind: k, key: id})
 		}
 		all[j].samples += s.Count
+		all[j].last = max(all[j].last, s.LastSeen)
 	}
 	var best *seen
 	for i := range all {
-		if best == nil || all[i].samples > best.samples {
+		if !all[i].left(t) && (best == nil || all[i].samples > best.samples) {
 			best = &all[i]
 		}
 	}
 	return best
+}
+
+// left reports whether a thread had its life still before it when it was last seen in a loop: so it is with a loop that
+// prepares, which a sample happens to find.
+func (s *seen) left(t *observe.Thread) bool {
+	const few = 10
+	after := 0
+	for i := range t.Stacks {
+		if st := &t.Stacks[i]; st.FirstSeen > s.last {
+			after += st.Count
+		}
+	}
+	return after >= few && after >= 9*s.samples
 }
 
 func stackKey(frames []observe.Frame) string {

@@ -101,6 +101,9 @@ func TestGroups(t *testing.T) {
 		{"the loop with most samples is the main one", []observe.Thread{mainThread(observe.Thread{Samples: 30, Stacks: []observe.Stack{
 			{Frames: p.chain("wait_event", "nested", "_start"), Count: 10, Complete: true, LastSeen: 3},
 			{Frames: flat, Count: 20, Complete: true, FirstSeen: 3, LastSeen: 10}}})}, []string{"main flat 1 20"}},
+		{"what comes after the loop is shorter than it", []observe.Thread{mainThread(observe.Thread{Samples: 40, Stacks: []observe.Stack{
+			{Frames: flat, Count: 10, Complete: true, LastSeen: 3},
+			{Frames: p.chain("wait_event", "waits_once", "_start"), Count: 30, Complete: true, FirstSeen: 3.1, LastSeen: 10}}})}, []string{"main flat 1 10"}},
 		{"incomplete stacks do not count", []observe.Thread{mainThread(thread(10, flat)), {Samples: 9, Stacks: []observe.Stack{{Frames: a, Count: 9, LastSeen: 10}}}}, []string{"main flat 1 10"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -166,6 +169,9 @@ func TestNoLoop(t *testing.T) {
 		want    string
 	}{
 		{"no loop on the stack", []observe.Thread{mainThread(thread(50, p.chain("wait_event", "waits_once", "_start")))}, "50 samples"},
+		{"a loop that was left at the beginning", []observe.Thread{mainThread(observe.Thread{Samples: 51, Stacks: []observe.Stack{
+			{Frames: p.chain("wait_event", "nested", "_start"), Count: 2, Complete: true, LastSeen: 0.1},
+			{Frames: p.chain("wait_event", "waits_once", "_start"), Count: 49, Complete: true, FirstSeen: 0.2, LastSeen: 10}}})}, "51 samples"},
 		{"no samples", []observe.Thread{mainThread(observe.Thread{})}, "no sample"},
 		{"no threads", nil, "no sample"},
 		{"no known code", []observe.Thread{mainThread(thread(3, []observe.Frame{{Module: "/gone", PC: 1}, {PC: 0}}))}, "3 samples"},
