@@ -200,7 +200,6 @@ func (l *loader) debug(data []byte) (b []byte, sum [32]byte) {
 // load links the program of a binary with modules loaded later: those asked for, and those that its code and its
 // system's configuration name.
 func (l *loader) load(ctx context.Context, binary string, extra []link.Extra) (*link.Program, error) {
-	hugeHeap()
 	for _, m := range l.opt.Modules {
 		files, err := l.libraries(m)
 		if err != nil {
@@ -256,6 +255,7 @@ func (l *loader) libraries(path string) ([]string, error) {
 // graph loads a binary and builds its call graph. Libraries that live code names to dlopen, in whatever way, join the
 // program, until there are no others.
 func (l *loader) graph(ctx context.Context, binary string, extra []link.Extra) (*callgraph.Graph, error) {
+	hugeHeap()
 	asked := map[string]bool{}
 	var last *callgraph.Graph
 	for {

@@ -22,7 +22,7 @@ func Plan(ctx context.Context, p *profile.Profile, action filter.Action, opt Opt
 	l := newLoader(&opt)
 	defer l.close()
 	// Loops and stacks need the modules alone; the sets are the profile's.
-	prog, err := l.linked(ctx, p)
+	prog, err := link.Load(ctx, p.Program.Path, link.Options{Root: l.opt.Root, Modules: l.extras(p), Summarize: l.summarize})
 	if err != nil {
 		return nil, err
 	}
