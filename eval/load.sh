@@ -215,7 +215,7 @@ faults() {
 	for ((i = 0; i < n; i++)); do
 		"$D/syspart" run -p "$OUT/nginx-plain.json" -- "${nginx[@]}" >"$D/server.log" 2>&1 </dev/null &
 		PID=$!
-		sleep "0.$(printf %03d $((RANDOM % ${RUN:-150})))"
+		sleep "0.$(printf %03d $((RANDOM % ${RUN:-600})))"
 		for p in $(watchers); do kill -KILL "$p" 2>/dev/null && killed=$((killed + 1)); done
 		if begun; then
 			sound run $i
@@ -231,7 +231,7 @@ faults() {
 		start nginx || { bad=1; break; }
 		"$D/syspart" attach -p "$OUT/nginx-plain.json" "$PID" >"$D/attach" 2>&1 &
 		local at=$!
-		sleep "0.$(printf %03d $((RANDOM % ${ATTACH:-80})))"
+		sleep "0.$(printf %03d $((RANDOM % ${ATTACH:-400})))"
 		kill -KILL $at 2>/dev/null && killed=$((killed + 1))
 		wait $at 2>/dev/null
 		sound attach $i
