@@ -27,7 +27,7 @@ func DebugFile(buildID string) string {
 
 // BuildID returns the build-id of an image from its program headers alone, hexadecimal, "" if it has none there or is no image.
 func BuildID(data []byte) string {
-	f := &File{data: data}
+	f := &File{Size: int64(len(data)), data: data}
 	if checkHeader("", data) != nil {
 		return ""
 	}

@@ -59,6 +59,12 @@ func Open(path string) (*File, error) {
 		return nil, err
 	}
 	defer fd.Close()
+	return Read(fd)
+}
+
+// Read is Open for a file that is open already, which it does not close.
+func Read(fd *os.File) (*File, error) {
+	path := fd.Name()
 	info, err := fd.Stat()
 	if err != nil {
 		return nil, err
@@ -68,8 +74,8 @@ func Open(path string) (*File, error) {
 	}
 	// The first bytes tell whether the rest is worth reading.
 	head := make([]byte, min(info.Size(), 256))
-	n, err := io.ReadFull(fd, head)
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+	n, err := fd.ReadAt(head, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	if err := checkHeader(path, head[:n]); err != nil {
@@ -84,6 +90,32 @@ func Open(path string) (*File, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return parse(path, data[:n], sha256.Sum256(data[:n]))
+}
+
+// Segments returns the segments of an open file, of which it reads the beginning alone. Errors are those of Read, as far as
+// program headers have them.
+func Segments(fd *os.File) ([]Segment, error) {
+	info, err := fd.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: %w: not a regular file", fd.Name(), ErrNotELF)
+	}
+	const beginning = ehdrSize + 1<<16 // as much as headers may take (parseProgramHeaders), where they follow the file's own
+	data := make([]byte, min(info.Size(), beginning))
+	n, err := fd.ReadAt(data, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("%s: %w", fd.Name(), err)
+	}
+	f := &File{Name: fd.Name(), Size: info.Size(), data: data[:n]}
+	if err := checkHeader(f.Name, f.data); err != nil {
+		return nil, err
+	}
+	if _, err := f.parseProgramHeaders(); err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Name, err)
+	}
+	return f.Segments, nil
 }
 
 // check looks at what must be right before anything else is read.

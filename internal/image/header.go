@@ -80,6 +80,12 @@ func (f *File) table(what string, off, size, count uint64) ([]byte, error) {
 	return f.data[off : off+count*size : off+count*size], nil
 }
 
+// beyond reports whether a range of the file lies, in part, behind the beginning that was read (Segments).
+func (f *File) beyond(off, size uint64) bool {
+	have := uint64(len(f.data))
+	return have < uint64(f.Size) && (off > have || size > have-off)
+}
+
 // parseProgramHeaders fills Entry, Segments, Interp, TLS, Relro and BuildID, and returns the address of PT_DYNAMIC, 0 if
 // there is none. It demands what the kernel and the loader do (fs/binfmt_elf.c, glibc's elf/dl-load.c): at most 64 KiB
 // of program headers, file offsets congruent with addresses, and disjoint segments.
@@ -118,8 +124,8 @@ func (f *File) parseProgramHeaders() (dynamic uint64, err error) {
 			if (va-off)%4096 != 0 && filesz > 0 {
 				return 0, malformed("program header %d: offset %#x does not fit address %#x", i, off, va)
 			}
-			if _, err := f.table(fmt.Sprintf("program header %d", i), off, 1, filesz); err != nil {
-				return 0, err
+			if size := uint64(f.Size); off > size || filesz > size-off {
+				return 0, truncated("program header %d: %#x bytes at %#x, file has %#x bytes", i, filesz, off, size)
 			}
 			inFile += filesz
 			f.Segments = append(f.Segments, Segment{
@@ -128,7 +134,7 @@ func (f *File) parseProgramHeaders() (dynamic uint64, err error) {
 		case ptDynamic:
 			dynamic = va
 		case ptInterp:
-			if f.Interp != "" {
+			if f.Interp != "" || f.beyond(off, filesz) {
 				continue
 			}
 			b, err := f.table("PT_INTERP", off, 1, filesz)
@@ -141,6 +147,9 @@ func (f *File) parseProgramHeaders() (dynamic uint64, err error) {
 			}
 			f.Interp = string(b[:n])
 		case ptNote:
+			if f.beyond(off, filesz) {
+				continue
+			}
 			b, err := f.table("PT_NOTE", off, 1, filesz)
 			if err != nil {
 				return 0, err
@@ -164,8 +173,8 @@ func (f *File) parseProgramHeaders() (dynamic uint64, err error) {
 		}
 	}
 	// Segments that show the same bytes again and again would multiply the work of every reader.
-	if inFile > 2*uint64(len(f.data)) {
-		return 0, malformed("segments have %#x bytes in a file of %#x", inFile, len(f.data))
+	if inFile > 2*uint64(f.Size) {
+		return 0, malformed("segments have %#x bytes in a file of %#x", inFile, f.Size)
 	}
 	return dynamic, nil
 }

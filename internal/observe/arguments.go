@@ -112,11 +112,11 @@ func (b *breaks) functions(pid int, m *proc.Mapping) map[string]uint64 {
 	}
 	l := map[string]uint64{}
 	b.files[key] = l
-	f, err := openMapped(pid, m)
+	f, err := readMapped(pid, m)
 	if err != nil {
 		return l
 	}
-	start, ok := elfAddress(&code{file: f}, m)
+	start, ok := elfAddress(f.Segments, m)
 	if !ok {
 		return l
 	}

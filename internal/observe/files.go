@@ -23,10 +23,15 @@ const maxVDSO = 1 << 20
 type Files struct {
 	mu     sync.Mutex
 	opened map[fileKey]*code
+	late   bool // see NewTables
 }
 
 // NewFiles returns an empty set.
 func NewFiles() *Files { return &Files{opened: make(map[fileKey]*code)} }
+
+// NewTables returns an empty set that reads of a file what says where it is mapped, and the rest when a stack leads there. It
+// does not hold the contents of modules.
+func NewTables() *Files { return &Files{opened: make(map[fileKey]*code), late: true} }
 
 // fileKey identifies a file by what /proc/PID/maps says of it.
 type fileKey struct {
@@ -36,10 +41,11 @@ type fileKey struct {
 
 // code is a file with executable mappings.
 type code struct {
-	module  *unwind.Module // nil: no ELF file that we can read
-	file    *image.File
-	buildID string
-	err     error // why module is nil
+	module   *unwind.Module // nil: no ELF file that we can read
+	segments []image.Segment
+	file     *image.File // nil if only tables are wanted
+	buildID  string
+	err      error // why module is nil
 }
 
 // as returns the module that a file is, mapped by the name of path.
@@ -68,15 +74,12 @@ func (fs *Files) open(pid int, m *proc.Mapping) *code {
 	}
 	c := &code{}
 	if m.Path == vdsoPath {
-		c.file, c.err = readVDSO(pid, m)
-	} else {
-		c.file, c.err = openMapped(pid, m)
-	}
-	if c.err == nil {
-		var t *unwind.Table
-		if t, c.err = unwind.NewTable(c.file); c.err == nil {
-			c.module, c.buildID = &unwind.Module{Path: m.Path, Table: t}, c.file.BuildID
-		}
+		c.all(m.Path, func() (*image.File, error) { return readVDSO(pid, m) })
+	} else if fd, err := openMapped(pid, m); err != nil {
+		c.err = err
+	} else if !fs.late || c.later(m.Path, fd) != nil {
+		c.all(m.Path, func() (*image.File, error) { return image.Read(fd) })
+		fd.Close()
 	}
 	if c.err == nil || !errors.Is(c.err, os.ErrNotExist) && !errors.Is(c.err, proc.ErrGone) { // else: next time
 		fs.opened[key] = c
@@ -84,16 +87,51 @@ func (fs *Files) open(pid int, m *proc.Mapping) *code {
 	return c
 }
 
+// all reads a file.
+func (c *code) all(path string, read func() (*image.File, error)) {
+	if c.file, c.err = read(); c.err != nil {
+		return
+	}
+	c.segments = c.file.Segments
+	var t *unwind.Table
+	if t, c.err = unwind.NewTable(c.file); c.err == nil {
+		c.module, c.buildID = &unwind.Module{Path: path, Table: t}, c.file.BuildID
+	}
+}
+
+// later reads where a file's segments lie, and has the rest read when it is wanted. The file stays open until then.
+func (c *code) later(path string, fd *os.File) (err error) {
+	if c.segments, err = image.Segments(fd); err != nil {
+		return err // as of one whose headers lie far behind
+	}
+	c.module = &unwind.Module{Path: path, Load: sync.OnceValues(func() (*unwind.Table, error) {
+		defer fd.Close()
+		f, err := image.Read(fd)
+		if err != nil {
+			return nil, err
+		}
+		return unwind.NewTable(f)
+	})}
+	return nil
+}
+
 // Segments returns the segments of the file behind a mapping of a process.
 func (fs *Files) Segments(pid int, m *proc.Mapping) ([]image.Segment, error) {
 	c := fs.open(pid, m)
-	if c.file == nil {
+	if c.segments == nil {
 		if _, gone := proc.ReadStat(pid); gone != nil {
 			return nil, gone
 		}
 		return nil, fmt.Errorf("process %d: %s: %w", pid, m.Path, c.err)
 	}
-	return c.file.Segments, nil
+	return c.segments, nil
+}
+
+// Prepare reads the tables of the file behind a mapping of a process now, not when a stack leads there.
+func (fs *Files) Prepare(pid int, m *proc.Mapping) {
+	if c := fs.open(pid, m); c.module != nil && c.module.Load != nil {
+		_, _ = c.module.Load() // whoever needs them is told
+	}
 }
 
 func readVDSO(pid int, m *proc.Mapping) (*image.File, error) {
@@ -114,20 +152,31 @@ func readVDSO(pid int, m *proc.Mapping) (*image.File, error) {
 
 // openMapped opens the very file that is mapped: by its name, as the process sees it or, if that has ended, as we do, if
 // that still is the same file; else through the mapping.
-func openMapped(pid int, m *proc.Mapping) (*image.File, error) {
+func openMapped(pid int, m *proc.Mapping) (*os.File, error) {
+	const flags = os.O_RDONLY | syscall.O_NONBLOCK // not to wait for a writer, should it be a FIFO
 	named := proc.RootFile(pid, m.Path)
 	if !m.Deleted {
 		for _, path := range []string{named, m.Path} {
 			if st, err := os.Stat(path); err == nil {
 				if s, ok := st.Sys().(*syscall.Stat_t); ok && s.Ino == m.Inode {
-					return image.Open(path)
+					return os.OpenFile(path, flags, 0)
 				}
 			}
 		}
 	}
-	f, err := image.Open(proc.MapFile(pid, m))
+	f, err := os.OpenFile(proc.MapFile(pid, m), flags, 0)
 	if err != nil && !m.Deleted { // not permitted; file systems such as overlayfs show other inode numbers
-		return image.Open(named)
+		return os.OpenFile(named, flags, 0)
 	}
 	return f, err
+}
+
+// readMapped is openMapped, and reads the file.
+func readMapped(pid int, m *proc.Mapping) (*image.File, error) {
+	fd, err := openMapped(pid, m)
+	if err != nil {
+		return nil, err
+	}
+	defer fd.Close()
+	return image.Read(fd)
 }

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"syspart/internal/image"
 	"syspart/internal/proc"
 	"syspart/internal/unwind"
 )
@@ -72,7 +73,7 @@ func (p *Process) setMaps(text []byte) error {
 			continue
 		}
 		p.codes[m.Path] = c
-		if va, ok := elfAddress(c, m); ok {
+		if va, ok := elfAddress(c.segments, m); ok {
 			p.space = append(p.space, unwind.Mapping{Start: m.Start, End: m.End, VA: va, Module: c.module})
 		}
 	}
@@ -80,9 +81,9 @@ func (p *Process) setMaps(text []byte) error {
 }
 
 // elfAddress returns the ELF virtual address of a mapping's first byte, by the segment that holds it in the file.
-func elfAddress(c *code, m *proc.Mapping) (uint64, bool) {
-	for i := range c.file.Segments {
-		s := &c.file.Segments[i]
+func elfAddress(segments []image.Segment, m *proc.Mapping) (uint64, bool) {
+	for i := range segments {
+		s := &segments[i]
 		// A segment is mapped from the page on in which it begins, so its first byte may lie behind the mapping's.
 		if s.Exec && m.Off < s.Off+s.FileSize && s.Off < m.Off+(m.End-m.Start) {
 			return s.Start + m.Off - s.Off, true

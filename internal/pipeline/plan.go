@@ -16,15 +16,16 @@ import (
 // Plan checks that a profile fits the binaries as they are now (the error is a *profile.ModuleChangedError if one
 // changed) and returns what enforcement needs: per kind the loop, the stack below it, and the filter.
 func Plan(ctx context.Context, p *profile.Profile, action filter.Action, opt Options) (*enforce.Plan, error) {
-	if err := p.Verify(Identify); err != nil {
-		return nil, err
-	}
 	l := newLoader(&opt)
 	defer l.close()
-	// Loops and stacks need the modules alone; the sets are the profile's.
-	prog, err := link.Load(ctx, p.Program.Path, link.Options{Root: l.opt.Root, Modules: l.extras(p), Summarize: l.summarize})
-	if err != nil {
+	// Loops and stacks need the modules alone; the sets are the profile's. What has been read for them is not read once more to be
+	// compared with the profile; that it has changed is said first.
+	prog, linkErr := link.Load(ctx, p.Program.Path, link.Options{Root: l.opt.Root, Modules: l.extras(p), Summarize: l.summarize})
+	if err := p.Verify(identified(prog)); err != nil {
 		return nil, err
+	}
+	if linkErr != nil {
+		return nil, linkErr
 	}
 	f := phase.NewLocator(prog)
 	plan := &enforce.Plan{Program: p.Program.Path, BuildID: p.Program.BuildID, Action: action,
@@ -53,6 +54,7 @@ func Plan(ctx context.Context, p *profile.Profile, action filter.Action, opt Opt
 	}
 	apart(plan.Kinds)
 	if slices.ContainsFunc(plan.Kinds, func(k enforce.Kind) bool { return !k.Stays && len(k.Points) > 0 }) {
+		var err error
 		if plan.Pins, err = pins(prog); err != nil {
 			plan.NoPin = err.Error()
 		}
@@ -65,6 +67,19 @@ func Plan(ctx context.Context, p *profile.Profile, action filter.Action, opt Opt
 
 func (l *loader) linked(ctx context.Context, p *profile.Profile) (*link.Program, error) {
 	return l.load(ctx, p.Program.Path, l.extras(p))
+}
+
+// identified is Identify, which reads only what a program, nil if there is none, does not hold.
+func identified(prog *link.Program) func(path string) (sha256, buildID string, err error) {
+	return func(path string) (string, string, error) {
+		if prog != nil {
+			if mi := moduleOf(prog, path); mi >= 0 {
+				m := prog.Modules[mi]
+				return hex.EncodeToString(m.SHA256[:]), m.BuildID, nil
+			}
+		}
+		return Identify(path)
+	}
 }
 
 // Identify returns SHA-256 and build-id of the file that a path of a profile means now.

@@ -93,6 +93,15 @@ func (t *Table) row(va uint64) (*row, error) {
 type Module struct {
 	Path  string
 	Table *Table
+	// Load returns the table if Table is nil. It is called more than once, by several goroutines.
+	Load func() (*Table, error)
+}
+
+func (m *Module) table() (*Table, error) {
+	if m.Table != nil || m.Load == nil {
+		return m.Table, nil
+	}
+	return m.Load()
 }
 
 // Mapping is an executable mapping of a module. The byte at address Start is that at ELF virtual address VA.
@@ -172,13 +181,18 @@ func (s Space) Unwind(regs Regs, r io.ReaderAt, max int) Result {
 		if !exact {
 			at-- // the call may be the function's last instruction
 		}
-		row, err := m.Module.Table.row(at)
+		table, err := m.Module.table()
+		if err != nil {
+			res.Frames = append(res.Frames, f)
+			return end(fmt.Errorf("%s: %w", m.Module.Path, err))
+		}
+		row, err := table.row(at)
 		if err != nil {
 			res.Frames = append(res.Frames, f)
 			if !errors.Is(err, ErrNoFrame) {
 				return end(fmt.Errorf("%s: %w", m.Module.Path, err))
 			}
-			next, bottom := s.guess(m.Module, at, &regs, mem, len(res.Frames) == 1)
+			next, bottom := s.guess(table, at, &regs, mem, len(res.Frames) == 1)
 			if bottom {
 				res.Complete = true
 				return res
@@ -286,8 +300,8 @@ const startSize = 64
 // guess goes on where there is no call-frame information at ELF address va: at the program's entry point the stack ends;
 // so it does where the frame pointer is zero, as the ABI asks for in the outermost frame (AMD64 ABI, section 3.4.1); an
 // innermost frame is taken for that of a function that has pushed nothing yet.
-func (s Space) guess(m *Module, va uint64, regs *Regs, mem *memory, innermost bool) (next Regs, bottom bool) {
-	if e := m.Table.file.Entry; e != 0 && va >= e && va < e+startSize {
+func (s Space) guess(t *Table, va uint64, regs *Regs, mem *memory, innermost bool) (next Regs, bottom bool) {
+	if e := t.file.Entry; e != 0 && va >= e && va < e+startSize {
 		return next, true
 	}
 	if !innermost {
@@ -303,7 +317,10 @@ func (s Space) guess(m *Module, va uint64, regs *Regs, mem *memory, innermost bo
 		return next, false
 	}
 	at := s.Lookup(ret - 1)
-	if at == nil || !at.Module.Table.behindCall(ret-at.Start+at.VA) {
+	if at == nil {
+		return next, false
+	}
+	if t, err := at.Module.table(); err != nil || !t.behindCall(ret-at.Start+at.VA) {
 		return next, false
 	}
 	next = *regs

@@ -61,7 +61,7 @@ func newAgent(p *enforce.Plan, opts *Options) (*agent, error) {
 	v.Admit = opts.Admit
 	return &agent{
 		plan: p, verifier: v, tracer: proc.NewTracer(nil),
-		tables: observe.NewFiles(), procs: make(map[int]*process), blobLen: len(b), prepared: make(map[int]*prepared), installed: make(map[int]string), owed: make(map[int]bool),
+		tables: observe.NewTables(), procs: make(map[int]*process), blobLen: len(b), prepared: make(map[int]*prepared), installed: make(map[int]string), owed: make(map[int]bool),
 	}, nil
 }
 
@@ -264,7 +264,7 @@ func (s *session) existing(kind *enforce.Kind) (filters []filter.Program, alread
 		for i := range s.a.plan.Kinds {
 			filters = append(filters, s.a.plan.Kinds[i].Filter)
 		}
-		return filters, s.a.installed[s.th.TID] == kind.Name || !s.a.owed[s.th.TID] && s.jumped(kind), nil
+		return filters, s.a.installed[s.th.TID] == kind.Name || !s.a.owed[s.th.TID] && s.p.jumped(kind), nil
 	}
 	if err != nil {
 		return nil, false, err
@@ -273,20 +273,6 @@ func (s *session) existing(kind *enforce.Kind) (filters []filter.Program, alread
 		already = already || f.Equal(kind.Filter)
 	}
 	return filters, already, nil
-}
-
-// jumped reports whether there are jumps at all points of a kind: a thread of it that came into the loop by one has installed
-// its filter.
-func (s *session) jumped(kind *enforce.Kind) bool {
-	for i := range kind.Points {
-		pt := &kind.Points[i]
-		got := make([]byte, len(pt.Old))
-		bias, ok := s.p.stacks.Bias(pt.Module)
-		if !ok || s.c.ReadMem(s.th.PID, pt.Addr+bias, got) != nil || got[0] != 0xe9 || bytes.Equal(got, pt.Old) {
-			return false
-		}
-	}
-	return len(kind.Points) > 0
 }
 
 // readFilters reads the filters of a stopped thread, oldest first.

@@ -6,8 +6,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"syspart/internal/enforce"
 	"syspart/internal/observe"
 	"syspart/internal/proc"
+	jump "syspart/internal/stub"
 )
 
 // Stubs can go into a process before it serves. Its threads then install their filters themselves, at the very edge into
@@ -64,23 +66,27 @@ func executionOf(pid int) (x execution) {
 // jumps reports whether a process has a jump at every point of the plan, whose modules are all mapped.
 func (a *agent) jumps(pid int) bool {
 	p, err := a.process(pid)
-	if err != nil {
-		return false
-	}
-	for i := range a.plan.Kinds {
-		for n := range a.plan.Kinds[i].Points {
-			pt := &a.plan.Kinds[i].Points[n]
-			bias, ok := p.stacks.Bias(pt.Module)
-			got := make([]byte, len(pt.Old))
-			if !ok {
-				return false
-			}
-			if _, err := proc.Memory(pid).ReadAt(got, int64(pt.Addr+bias)); err != nil || got[0] != 0xe9 || bytes.Equal(got, pt.Old) {
-				return false
-			}
+	return err == nil && !slices.ContainsFunc(a.plan.Kinds, func(k enforce.Kind) bool { return len(k.Points) > 0 && !p.jumped(&k) })
+}
+
+// jumped reports whether there are jumps at all points of a kind, and there are points: a thread of it that came into the
+// loop by one has installed its filter.
+func (p *process) jumped(k *enforce.Kind) bool {
+	for i := range k.Points {
+		pt := &k.Points[i]
+		bias, ok := p.stacks.Bias(pt.Module)
+		if !ok || !jumpAt(p.pid, pt, bias) {
+			return false
 		}
 	}
-	return true
+	return len(k.Points) > 0
+}
+
+// jumpAt reports whether a point's code is replaced by a jump.
+func jumpAt(pid int, pt *jump.Point, bias uint64) bool {
+	got := make([]byte, len(pt.Old))
+	_, err := proc.Memory(pid).ReadAt(got, int64(pt.Addr+bias))
+	return err == nil && got[0] == 0xe9 && !bytes.Equal(got, pt.Old)
 }
 
 // uproot takes the jumps out of a process again; stubs stay, for a thread may be in one. No thread is inside the bytes of a jump
@@ -100,11 +106,7 @@ func (a *agent) uproot(pid int) error {
 		}
 		for i := range points {
 			pt := points[i].point
-			got := make([]byte, len(pt.Old))
-			if err := c.ReadMem(pid, pt.Addr+points[i].bias, got); err != nil {
-				return err
-			}
-			if got[0] != 0xe9 || bytes.Equal(got, pt.Old) {
+			if !jumpAt(pid, pt, points[i].bias) {
 				continue
 			}
 			if err := write(c, pid, held[0], pt.Addr+points[i].bias, pt.Old); err != nil {
@@ -113,21 +115,6 @@ func (a *agent) uproot(pid int) error {
 		}
 		return nil
 	})
-}
-
-// outside reports whether all threads, which are stopped, are certainly in no loop of the plan.
-func (s *session) outside(held []int) bool {
-	for _, tid := range held {
-		regs, err := s.c.GetRegs(tid)
-		if err != nil {
-			return false
-		}
-		stack := s.p.stacks.Stopped(regs)
-		if kind, _ := s.a.plan.Match(stack.Frames); kind != nil || !stack.Complete {
-			return false
-		}
-	}
-	return true
 }
 
 // passed reports whether a thread that is blocked in its loop has come there by a jump, and so carries its filter. The
@@ -156,5 +143,6 @@ func (a *agent) passed(th *Thread) bool {
 		return false // installing says it
 	}
 	th.Status, th.Kind, th.Frame = Already, kind.Name, at
+	th.Comm, _ = proc.Comm(th.TID) // vanished: the rest tells
 	return true
 }

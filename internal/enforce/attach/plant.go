@@ -120,12 +120,7 @@ func (a *agent) plant(pid int, early bool, report func(Thread)) (loose string, f
 		if err != nil {
 			return err
 		}
-		outside := s.outside(held)
-		if early && !outside {
-			return errAgain
-		}
-		loose, inside, err = s.jumps(held)
-		a.late = a.late || !outside
+		loose, inside, err = s.jumps(held, early)
 		return err
 	})
 	if err != nil {
@@ -179,8 +174,8 @@ func thaw(c *proc.Conn, pid int) {
 }
 
 // jumps writes the jumps to what is prepared; all threads of the process are stopped, and nothing is loaded or unloaded any
-// more. It says why modules may be unloaded, if they may, and which threads are in loops already.
-func (s *session) jumps(held []int) (loose string, inside []int, err error) {
+// more. It says why modules may be unloaded, if they may, and which threads are in loops already. If it is early, none may be.
+func (s *session) jumps(held []int, early bool) (loose string, inside []int, err error) {
 	p, pid := s.p, s.th.PID
 	if err := p.stacks.Refresh(); err != nil {
 		return "", nil, err
@@ -191,16 +186,19 @@ func (s *session) jumps(held []int) (loose string, inside []int, err error) {
 		delete(s.a.prepared, pid)
 		return "", nil, errAgain
 	}
+	late := false
 	for _, tid := range held {
 		regs, err := s.c.GetRegs(tid)
 		if err != nil {
 			return "", nil, err
 		}
 		stack := p.stacks.Stopped(regs)
-		if !clear(points, stack.Frames) {
-			return "", nil, errAgain // it is where a jump goes
+		kind, _ := s.a.plan.Match(stack.Frames)
+		late = late || kind != nil || !stack.Complete
+		if late && early || !clear(points, stack.Frames) {
+			return "", nil, errAgain // it is in a loop or may be, or is where a jump goes
 		}
-		if kind, _ := s.a.plan.Match(stack.Frames); kind != nil {
+		if kind != nil {
 			inside = append(inside, tid)
 			if len(ready.jumps) > 0 {
 				s.a.owed[tid] = true
@@ -234,7 +232,7 @@ func (s *session) jumps(held []int) (loose string, inside []int, err error) {
 		if !bytes.Equal(got, j.point.Old) { // an earlier jump
 			continue
 		}
-		s.a.stubbed = true
+		s.a.stubbed, s.a.late = true, s.a.late || late
 		if err := write(s.c, pid, held[0], j.point.Addr+j.bias, j.code); err != nil {
 			return "", nil, err
 		}

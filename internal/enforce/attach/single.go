@@ -21,7 +21,7 @@ func Inject(pid, tid, nr int, args ...uint64) (ret int64, err error) {
 		return 0, fmt.Errorf("call %d with %d arguments: %w", nr, len(args), ErrThread)
 	}
 	copy(c.args[:], args)
-	files := observe.NewFiles()
+	files := observe.NewTables()
 	for tries := 0; ; tries++ {
 		err = stopped(tid, func(conn *proc.Conn) error {
 			maps, err := proc.ReadMaps(pid)

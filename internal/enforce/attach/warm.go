@@ -9,8 +9,9 @@ import (
 	"syspart/internal/proc"
 )
 
-// warm reads the plan's files before the server starts, so that what is to be done in it is done in milliseconds. What
-// cannot be read is left to later: to the server it may have another name.
+// warm hashes the plan's files before the server starts, and reads the tables of those that the stacks of serving threads lead
+// through, so that what is to be done in it is done in milliseconds. What cannot be read is left to later: to the server it may
+// have another name.
 //
 // The files are mapped here for it, because only /proc/PID/maps tells how the kernel will name them there.
 func (a *agent) warm() {
@@ -21,18 +22,26 @@ func (a *agent) warm() {
 			mapped, names[m.Path] = append(mapped, b), true
 		}
 	}
+	stacks := make(map[string]bool)
+	for i := range a.plan.Kinds {
+		k := &a.plan.Kinds[i]
+		stacks[k.Module] = true
+		for _, fr := range k.Stack {
+			stacks[fr.Module] = true
+		}
+	}
 	maps, err := proc.ReadMaps(os.Getpid())
 	if err == nil {
 		var both sync.WaitGroup
-		each := func(f func(m *proc.Mapping)) {
+		each := func(names map[string]bool, f func(m *proc.Mapping)) {
 			for i := range maps {
 				if m := &maps[i]; names[m.Path] && m.Off == 0 {
 					f(m)
 				}
 			}
 		}
-		both.Go(func() { each(func(m *proc.Mapping) { a.verifier.Know(os.Getpid(), m) }) })
-		each(func(m *proc.Mapping) { _, _ = a.tables.Segments(os.Getpid(), m) })
+		both.Go(func() { each(names, func(m *proc.Mapping) { a.verifier.Know(os.Getpid(), m) }) })
+		each(stacks, func(m *proc.Mapping) { a.tables.Prepare(os.Getpid(), m) })
 		both.Wait()
 	}
 	for _, b := range mapped {
