@@ -1,12 +1,12 @@
 #!/bin/bash
 # suites.sh [redis|memcached|nginx...]: the servers' own test suites, or the part of them that the packaged servers pass,
-# with each server started by run, where a denied call kills.
+# with each server started by run, where a denied call kills; or, with HARDENED=1, with a hardened copy of each in its place.
 #
 # Profiles are those of loading.sh (redis, memcached; kept in OUT, default out/loading); that for nginx is made with all modules
-# of the distribution that are installed, perl's left out, with which every call would be open. nginx's suite is a repository of its own: NGINX_TESTS names a git directory
-# of it, and without it that suite is left out. Prints each suite's own closing line and how many processes were seen, by
-# looks at half-second intervals, with a filter and without one. LIMIT: seconds for each suite, default 600. Status 0: all that
-# was run passed. Needs root; traffic stays on loopback.
+# of the distribution that are installed, perl's left out, with which every call would be open. nginx's suite is a repository of
+# its own: NGINX_TESTS names a git directory of it, and without it that suite is left out. Prints each suite's own closing line
+# and how many processes were seen, by looks at half-second intervals, with a filter and without one. LIMIT: seconds for each
+# suite, default 600. Status 0: all that was run passed. Needs root; traffic stays on loopback.
 set -u
 here=$(dirname "$0")
 SYSPART=$(realpath -m "${SYSPART:-$here/../bin/syspart}")
@@ -49,12 +49,22 @@ for name in "$@"; do
 	*) echo "suites: no suite $name" >&2; exit 1 ;;
 	esac
 	program=$(readlink -f "$(command -v "$name" || command -v "$name-server")")
+	called=$(command -v "$name-server" || command -v "$name")
+	export WRAP="$SYSPART run --action kill-process -p $p --"
+	if [ -n "${HARDENED:-}" ]; then
+		rm -rf "$S/hardened-$name"
+		"$SYSPART" harden -p "$p" -o "$S/hardened-$name" >"$S/files" || { bad=1; continue; }
+		program=$(head -1 "$S/files")
+		called=$S/hardened-$name/$(basename "$called")
+		[ -e "$called" ] || called=$program
+		WRAP=
+		[ "$name" = nginx ] && WRAP=env # for the script that WRAP brings
+	fi
 	: >"$S/looks"
 	look "$program" &
 	looker=$!
-	export WRAP="$SYSPART run --action kill-process -p $p --"
 	case $name in
-	redis) ./oracle/suites/redis.sh "$(command -v redis-server)" "$S" ;;
+	redis) ./oracle/suites/redis.sh "$called" "$S" ;;
 	memcached) ./oracle/suites/memcached.sh "$program" "$S" ;;
 	nginx) ./oracle/suites/nginx.sh "$program" "$(realpath "$NGINX_TESTS")" "$S" ;;
 	esac || bad=1
