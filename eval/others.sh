@@ -9,20 +9,22 @@ here=$(cd "$(dirname "$0")" && pwd)
 SYSPART=$(realpath -m "${SYSPART:-$here/../bin/syspart}")
 OUT=$(realpath -m "${OUT:-$here/../out/others}")
 PORT=${PORT:-24000}
-export LC_ALL=C PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+export LC_ALL=C PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin:$(echo /usr/lib/postgresql/*/bin)
 [ -x "$SYSPART" ] || { echo "others: $SYSPART is missing; make build" >&2; exit 1; }
-[ $# -gt 0 ] || set -- dnsmasq haproxy vsftpd proftpd mosquitto unbound knotd nsd sshd dropbear tinyproxy stunnel varnishd mini_httpd privoxy ngircd squid
+[ $# -gt 0 ] || set -- dnsmasq haproxy vsftpd proftpd mosquitto unbound knotd nsd sshd dropbear tinyproxy stunnel varnishd mini_httpd privoxy ngircd squid \
+	rsync php-fpm8.2 mariadbd postgres pdns_server webfsd beanstalkd nghttpx turnserver
 mkdir -p "$OUT"
 T=$(mktemp -d) && chmod 755 "$T" || exit 1
-main=
-trap '[ -z "$main" ] || kill "$main" 2>/dev/null; rm -rf "$T"' EXIT
+main= behind=
+trap 'for p in $main $behind; do kill "$p" 2>/dev/null; done; rm -rf "$T"' EXIT
 
 certificate() { openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -keyout "$1/key.pem" -out "$1/cert.pem" 2>/dev/null; cat "$1/key.pem" "$1/cert.pem" >"$1/both.pem"; }
 zone() { printf '$ORIGIN test.example.\n@ 60 IN SOA ns host 1 60 60 60 60\n@ 60 IN NS ns\nns 60 IN A 10.1.2.4\nwww 60 IN A 10.1.2.3\n' >"$1/zone"; }
 dns() { echo "dig +tries=1 +time=3 +short -p $P @127.0.0.1 www.test.example | grep -qx 10.1.2.3 && dig +tcp +tries=1 +time=3 +short -p $P @127.0.0.1 www.test.example | grep -qx 10.1.2.3"; }
 
-# setup NAME: files in D, the command in CMD, what uses it in USE; its port is P.
+# setup NAME: files in D, the command in CMD, what uses it in USE, who runs it in AS if not root may; its port is P.
 setup() {
+	AS=()
 	mkdir -p "$D/pub" && echo found >"$D/pub/file" && chmod 755 "$D" "$D/pub"
 	case $1 in
 	dnsmasq)
@@ -95,6 +97,56 @@ while b\" 001 \" not in t:
 		printf 'http_port 127.0.0.1:%d\npid_filename %s/pid\naccess_log none\ncache_log %s/log\ncache_effective_user proxy\ncoredump_dir %s\nhttp_access allow all\nvisible_hostname t\nnetdb_filename none\npinger_enable off\n' "$P" "$D" "$D" "$D" >"$D/conf"
 		chown proxy "$D"
 		CMD=(squid -n "t$P" -N -f "$D/conf") USE="curl -sm 8 -o $D/page -w '%{http_code}' -x http://127.0.0.1:$P http://127.0.0.1:1/ | grep -q 503" ;;
+	rsync)
+		printf 'port = %d\naddress = 127.0.0.1\nuse chroot = yes\npid file = %s/pid\nlog file = %s/log\n[pub]\npath = %s/pub\n' "$P" "$D" "$D" "$D" >"$D/conf"
+		CMD=(rsync --daemon --no-detach --config="$D/conf")
+		USE="rm -rf $D/got && rsync -aq --timeout=8 rsync://127.0.0.1:$P/pub/ $D/got && grep -q found $D/got/file" ;;
+	php-fpm*)
+		printf '<?php $p = popen("echo found", "r"); echo fgets($p);' >"$D/pub/f.php"
+		printf '[global]\nerror_log = %s/log\npid = %s/pid\n[www]\nlisten = 127.0.0.1:%d\nuser = nobody\ngroup = nogroup\npm = dynamic\npm.max_children = 4\npm.start_servers = 2\npm.min_spare_servers = 1\npm.max_spare_servers = 2\n' "$D" "$D" "$P" >"$D/conf"
+		CMD=("$1" -F -O -n -y "$D/conf")
+		USE="python3 -c 'import socket, struct
+def rec(t, b): return struct.pack(\">BBHHBB\", 1, t, 1, len(b), 0, 0) + b
+v = {\"SCRIPT_FILENAME\": \"$D/pub/f.php\", \"REQUEST_METHOD\": \"GET\", \"SERVER_PROTOCOL\": \"HTTP/1.1\"}
+s = socket.create_connection((\"127.0.0.1\", $P), 5); s.settimeout(8)
+s.sendall(rec(1, b\"\\0\\1\\0\\0\\0\\0\\0\\0\") + rec(4, b\"\".join(bytes([len(k), len(x)]) + k.encode() + x.encode() for k, x in v.items())) + rec(4, b\"\") + rec(5, b\"\"))
+t = b\"\"
+while x := s.recv(9999): t += x
+assert b\"found\" in t'" ;;
+	mariadbd)
+		mariadb-install-db --no-defaults --user=root --datadir="$D/data" >/dev/null 2>&1
+		CMD=(mariadbd --no-defaults --user=root --datadir="$D/data" --bind-address=127.0.0.1 --port="$P" --socket="$D/sock" --pid-file="$D/pid")
+		USE="mariadb --no-defaults -S $D/sock -e 'create database if not exists t; create or replace table t.t (x int) engine=innodb; insert into t.t values (4242); select sum(x) from t.t; show status; drop table t.t' | grep -q 4242" ;;
+	postgres)
+		chown postgres "$D"
+		AS=(setpriv --reuid=postgres --regid=postgres --clear-groups)
+		"${AS[@]}" initdb -D "$D/data" -A trust >/dev/null
+		CMD=(postgres -D "$D/data" -p "$P" -h 127.0.0.1 -k "$D")
+		USE="psql -h 127.0.0.1 -p $P -U postgres -Atc 'drop table if exists t; create table t as select g x from generate_series(1, 50000) g; create index on t (x); select count(*) from t; vacuum t; checkpoint' | grep -qx 50000" ;;
+	pdns_server)
+		zone "$D"
+		printf 'zone "test.example" { type native; file "%s/zone"; };\n' "$D" >"$D/named.conf"
+		CMD=(pdns_server --config-dir="$D" --launch=bind --bind-config="$D/named.conf" --local-address=127.0.0.1 --local-port="$P" --socket-dir="$D" --daemon=no --guardian=no)
+		USE=$(dns) ;;
+	webfsd)
+		CMD=(webfsd -F -i 127.0.0.1 -p "$P" -r "$D/pub" -u nobody -g nogroup) USE="curl -sfm 5 http://127.0.0.1:$P/file | grep -q found" ;;
+	beanstalkd)
+		mkdir "$D/log"
+		CMD=(beanstalkd -l 127.0.0.1 -p "$P" -b "$D/log")
+		USE="python3 -c 'import socket
+s = socket.create_connection((\"127.0.0.1\", $P), 5); s.settimeout(5)
+s.sendall(b\"put 0 0 9 5\\r\\nfound\\r\\nreserve-with-timeout 3\\r\\n\"); t = b\"\"
+while b\"found\" not in t:
+  x = s.recv(999); assert x; t += x
+s.sendall(b\"delete \" + t.split(b\"RESERVED \")[1].split()[0] + b\"\\r\\n\"); assert b\"DELETED\" in s.recv(999)'" ;;
+	nghttpx)
+		python3 -m http.server -b 127.0.0.1 -d "$D/pub" $((P + 500)) >/dev/null 2>&1 &
+		behind=$!
+		CMD=(nghttpx "-f127.0.0.1,$P;no-tls" "-b127.0.0.1,$((P + 500))" --errorlog-file="$D/log" --accesslog-file=/dev/null --conf=/dev/null)
+		USE="curl -sfm 5 http://127.0.0.1:$P/file | grep -q found" ;;
+	turnserver)
+		CMD=(turnserver -n -L 127.0.0.1 -p "$P" --no-tls --no-dtls --no-cli -z --pidfile "$D/pid" -l stdout --simple-log)
+		USE="turnutils_stunclient -p $P 127.0.0.1 | grep -q 'reflexive addr: 127.0.0.1'" ;;
 	*) return 1 ;;
 	esac
 }
@@ -132,7 +184,8 @@ for name in "$@"; do
 	# Ten uses, so that what serves is seen while it serves; the first waits until the server listens.
 	printf '%s\n' "for i in \$(seq 40); do bash $D/use && break; sleep 0.5; done" "for i in 1 2 3 4 5 6 7 8 9; do bash $D/use || exit 1; sleep 0.2; done" >"$D/work.sh"
 	remark= kinds=- open=- passed=0
-	timeout -k 10 400 "$SYSPART" profile -o "$profile" --workload "bash $D/work.sh" -- "${CMD[@]}" >>"$log" 2>&1
+	timeout -k 10 400 "${AS[@]}" "$SYSPART" profile -o "$D/profile" --workload "bash $D/work.sh" -- "${CMD[@]}" >>"$log" 2>&1
+	[ ! -s "$D/profile" ] || cp "$D/profile" "$profile"
 	if [ ! -s "$profile" ]; then
 		remark="no profile: $(tail -1 "$log" | cut -c1-120)"
 	else
@@ -140,7 +193,7 @@ for name in "$@"; do
 k = json.load(open(sys.argv[1]))["threads"]
 n = [len(set(sum((x["serving"][y] or [] for y in ("own", "exec", "enforcer")), []))) for x in k]
 print(len(k), min(n) if min(n) == max(n) else "%d-%d" % (min(n), max(n)))' "$profile" 2>>"$log" || echo "- -")
-		"$SYSPART" run -p "$profile" -- "${CMD[@]}" >>"$log" 2>&1 &
+		"${AS[@]}" "$SYSPART" run -p "$D/profile" -- "${CMD[@]}" >>"$log" 2>&1 &
 		main=$!
 		used && filtered || remark="no filter seen"
 		for i in 1 2 3; do used && passed=$((passed + 1)); done
@@ -152,6 +205,7 @@ print(len(k), min(n) if min(n) == max(n) else "%d-%d" % (min(n), max(n)))' "$pro
 		wait "$main" 2>/dev/null
 		main=
 	fi
+	[ -z "$behind" ] || { kill "$behind" && wait "$behind"; behind=; } 2>/dev/null
 	[ "$passed" = 3 ] && [ -z "$remark" ] || bad=1
 	echo "| $name | $version | $kinds | $open | $passed of 3 | $remark |"
 done

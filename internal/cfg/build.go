@@ -1,6 +1,7 @@
 package cfg
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -165,7 +166,10 @@ func (b *builder) layout() error {
 		if !ok || fde.Start < end {
 			continue
 		}
-		if fde.End = min(fde.End, t.End); fde.Start < fde.End {
+		if fde.End = min(fde.End, t.End); frames.CIEs[fde.CIE].Signal && b.restorer(fde.Start+1) {
+			fde.Start++
+		}
+		if fde.Start < fde.End {
 			b.fdes = append(b.fdes, fde)
 			end = fde.End
 		}
@@ -174,6 +178,18 @@ func (b *builder) layout() error {
 	b.merged = make([]bool, len(b.fdes))
 	b.parts = make([][]image.Range, len(b.fdes))
 	return nil
+}
+
+// restorers are what sa_restorer leads to: mov $__NR_rt_sigreturn, %rax or %eax; syscall. Debuggers know it by these bytes too.
+var restorers = [][]byte{{0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05}, {0xb8, 0x0f, 0, 0, 0, 0x0f, 0x05}}
+
+// restorer reports whether the code at va returns from a signal handler. Its unwind entry begins a byte before it, in the
+// padding, for unwinders that look up the byte before a return address (glibc's libc_sigaction.c).
+func (b *builder) restorer(va uint64) bool {
+	return slices.ContainsFunc(restorers, func(want []byte) bool {
+		code, _ := b.f.Bytes(va, uint64(len(want)))
+		return bytes.Equal(code, want)
+	})
 }
 
 // code returns the bytes of a range of the text.

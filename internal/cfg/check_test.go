@@ -120,7 +120,7 @@ func frameStarts(g *Graph) (lost []uint64, err error) {
 	}
 	for i := range frames.FDEs {
 		va := frames.FDEs[i].Start
-		if g.At(va) != nil || !g.File.Exec(va) {
+		if g.At(va) != nil || !g.File.Exec(va) || frames.CIEs[frames.FDEs[i].CIE].Signal && g.At(va+1) != nil {
 			continue
 		}
 		if !slices.ContainsFunc(g.Funcs, func(fn *Func) bool {

@@ -128,6 +128,23 @@ func TestKnownFacts(t *testing.T) {
 	if fn := byName["vfprintf"]; fn == nil || fn.Incomplete != "" {
 		t.Error("vfprintf is incomplete")
 	}
+	// The unwind entry of what signal handlers return to begins a byte before it.
+	found := false
+	for _, text := range g.File.Segments {
+		if !text.Exec {
+			continue
+		}
+		code, _ := g.File.Bytes(text.Start, text.End-text.Start)
+		if i := bytes.Index(code, restorers[0]); i >= 0 {
+			found = true
+			if va := text.Start + uint64(i); g.At(va) == nil || g.At(va-1) != nil {
+				t.Errorf("signal handlers return to %#x, where no function begins, or one before it", va)
+			}
+		}
+	}
+	if !found {
+		t.Error("no code for the return from signal handlers was found")
+	}
 }
 
 // The same bytes give the same graph, however many processors work on it.

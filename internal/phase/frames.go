@@ -77,11 +77,12 @@ func (f *Finder) locate(module string, va uint64) place {
 
 // at finds where a frame is: the innermost and interrupted ones at their program counter, others at their call.
 func (f *Finder) at(fr *observe.Frame, innermost bool) place {
-	pc := fr.PC
 	if !innermost && !fr.Signal {
-		pc--
+		if p := f.locate(fr.Module, fr.PC-1); p.fn >= 0 {
+			return p
+		} // nothing was called there: a signal handler returns to where a function begins
 	}
-	return f.locate(fr.Module, pc)
+	return f.locate(fr.Module, fr.PC)
 }
 
 // graph returns a function's successor lists with block numbers from 0, and its roots.

@@ -87,6 +87,9 @@ func (f *Finder) after(fr *observe.Frame, why string) (callgraph.Start, bool) {
 	p := f.locate(fr.Module, fr.PC)
 	q := f.locate(fr.Module, fr.PC-1)
 	if q.fn < 0 {
+		q = p // see at
+	}
+	if q.fn < 0 {
 		return callgraph.Start{}, false
 	}
 	if p.fn != q.fn { // a call that ends its function: it never returns
