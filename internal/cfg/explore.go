@@ -39,6 +39,8 @@ type worker struct {
 
 	indirect []jump
 	jumpAt   map[uint64]int32
+	labelsIn []uint64 // see labels
+	labelled bool     // they are those of this round
 	bad      string
 	outs     []uint64
 	budget   int64 // instructions that may still be decoded

@@ -16,6 +16,8 @@ const unresolved = "unresolved indirect jump"
 // resolve works out all indirect jumps found so far and reports whether one of them has new targets.
 func (w *worker) resolve() (grown bool) {
 	started := false
+	w.labelled = false
+	var pushed *uint64
 	for i := range w.indirect {
 		j := &w.indirect[i]
 		in := &w.disc[j.disc]
@@ -32,8 +34,12 @@ func (w *worker) resolve() (grown bool) {
 		}
 		before := len(j.targets)
 		w.resolveJump(j)
-		for _, t := range j.targets {
-			w.push(t)
+		// All computed gotos of a function lead to the same labels: an interpreter has thousands of both.
+		if len(j.targets) > 0 && pushed != &j.targets[0] {
+			pushed = &j.targets[0]
+			for _, t := range j.targets {
+				w.push(t)
+			}
 		}
 		grown = grown || len(j.targets) > before
 	}
@@ -119,16 +125,19 @@ func (w *worker) resolveJump(j *jump) {
 	// A computed goto through memory ends in one of the labels of this function whose address is taken somewhere.
 	j.loose = true
 	labels := w.labels()
-	for _, l := range labels {
-		w.target(j, l)
-	}
+	w.toLabels(j, labels)
 	if len(labels) > 0 || unclear && !(escapes && len(vs) == 1) {
 		j.trouble = unresolved
 	}
 }
 
-// labels returns the addresses inside the extent, other than the entry, that are taken somewhere in the file.
-func (w *worker) labels() (ls []uint64) {
+// labels returns the addresses inside the extent, other than the entry, that are taken somewhere in the file. They are not
+// the caller's to change.
+func (w *worker) labels() []uint64 {
+	if w.labelled {
+		return w.labelsIn
+	}
+	var ls []uint64
 	for i := range w.spans {
 		sp := &w.spans[i]
 		for k := sort.Search(len(w.b.labels), func(k int) bool { return w.b.labels[k] >= sp.Start }); k < len(w.b.labels); k++ {
@@ -140,7 +149,33 @@ func (w *worker) labels() (ls []uint64) {
 			}
 		}
 	}
+	slices.Sort(ls)
+	ls = slices.Clip(slices.Compact(ls))
+	if slices.Equal(ls, w.labelsIn) {
+		ls = w.labelsIn // which targets may share
+	}
+	w.labelled, w.labelsIn = true, ls
 	return ls
+}
+
+// toLabels adds labels of the function to the targets of a jump, which shares the list where it has no others.
+func (w *worker) toLabels(j *jump, labels []uint64) {
+	if len(labels) == 0 || len(j.targets) > 0 && &j.targets[0] == &labels[0] {
+		return
+	}
+	i := 0
+	for _, t := range j.targets {
+		for i < len(labels) && labels[i] < t {
+			i++
+		}
+		if i == len(labels) || labels[i] != t {
+			for _, l := range labels {
+				w.target(j, l)
+			}
+			return
+		}
+	}
+	j.targets = labels
 }
 
 // target adds one target.
