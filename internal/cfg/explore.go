@@ -41,6 +41,7 @@ type worker struct {
 	jumpAt   map[uint64]int32
 	labelsIn []uint64 // see labels
 	labelled bool     // they are those of this round
+	hub      int      // index into indirect, see findHub; -1: none
 	bad      string
 	outs     []uint64
 	budget   int64 // instructions that may still be decoded
@@ -120,6 +121,7 @@ func (w *worker) prepare() {
 	}
 	w.disc = w.disc[:0]
 	w.indirect = w.indirect[:0]
+	w.labelled, w.labelsIn, w.hub = false, nil, -1
 	clear(w.jumpAt)
 	w.bad = ""
 	w.outs = w.outs[:0]
@@ -489,6 +491,10 @@ func (w *worker) linkBlock(bl *Block) {
 			bl.Term = TermIndirect
 			if len(j.targets) > 0 {
 				bl.Term = TermSwitch
+				if hub := w.throughHub(i); hub != 0 {
+					w.to(hub)
+					return
+				}
 				for _, t := range j.targets {
 					w.to(t)
 				}

@@ -74,6 +74,10 @@ func (w *worker) finish() {
 	}
 	fn.Start, _ = w.blockOf(fn.Entry)
 	fn.Incomplete = w.bad
+	fn.Hub = 0
+	if w.hub >= 0 {
+		fn.Hub = w.disc[w.indirect[w.hub].disc].Addr
+	}
 	fn.Pads = nil
 	for i := range w.pads {
 		if w.padIn[i] {

@@ -43,7 +43,45 @@ func (w *worker) resolve() (grown bool) {
 		}
 		grown = grown || len(j.targets) > before
 	}
-	return grown
+	return w.findHub() || grown
+}
+
+// hubEdges is how many edges from computed gotos to labels a function may have before they go through one block.
+const hubEdges = 1 << 18
+
+// findHub chooses the computed goto through which the others of a large interpreter lead to their common labels, so that
+// its graph does not grow with the product of both. The instruction is a block of its own, which does nothing else. It
+// reports whether the graph has to be made again.
+func (w *worker) findHub() bool {
+	n, hub := 0, -1
+	for i := range w.indirect {
+		if j := &w.indirect[i]; len(j.targets) > 0 && len(w.labelsIn) > 0 && &j.targets[0] == &w.labelsIn[0] {
+			n++
+			if hub < 0 || w.disc[j.disc].Addr < w.disc[w.indirect[hub].disc].Addr {
+				hub = i
+			}
+		}
+	}
+	if n*len(w.labelsIn) <= hubEdges || hub == w.hub {
+		return false
+	}
+	w.hub = hub
+	if off, ok := w.off(w.disc[w.indirect[hub].disc].Addr); ok {
+		w.leader[off] = true
+	}
+	return true
+}
+
+// throughHub returns where the hub is if a jump leads to just what the hub leads to; 0: it has no hub.
+func (w *worker) throughHub(i int32) uint64 {
+	if w.hub < 0 || int(i) == w.hub {
+		return 0
+	}
+	j, hub := &w.indirect[i], &w.indirect[w.hub]
+	if len(j.targets) != len(hub.targets) || &j.targets[0] != &hub.targets[0] {
+		return 0
+	}
+	return w.disc[hub.disc].Addr
 }
 
 // resolveJump finds the targets of one jump. Targets only accumulate.

@@ -50,6 +50,9 @@ type Func struct {
 	// Stub: a PLT stub: only jumps through the GOT slot at Slot.
 	Stub bool
 	Slot uint64
+	// Hub, if not 0, is the address of a computed goto, a block of its own, through which all computed gotos of the function
+	// lead in its graph: what seems to come to it need not.
+	Hub uint64
 	// Landing pads are extra roots: blocks reached by exceptions. Their indices are here and they are reachable.
 	Pads []int32
 }

@@ -115,7 +115,7 @@ func (f *Finder) Loops(fn int32) []cfg.Loop {
 
 // outermost returns the outermost loop of p's function that contains p and none of the blocks in without, or -1.
 func (f *Finder) outermost(p place, without ...uint32) int {
-	_, fn := f.fn(p.fn)
+	m, fn := f.fn(p.fn)
 	loops := f.Loops(p.fn)
 	b := int32(p.block - fn.Blocks[0])
 	best := -1
@@ -133,6 +133,9 @@ func (f *Finder) outermost(p place, without ...uint32) int {
 		if best < 0 || len(loops[i].Blocks) > len(loops[best].Blocks) {
 			best = i
 		}
+	}
+	if best >= 0 && m.Blocks[fn.Blocks[0]+uint32(loops[best].Header)].Flags&summary.BlockHub != 0 {
+		return -1 // an interpreter's: there is no place that every round passes
 	}
 	return best
 }

@@ -136,6 +136,9 @@ func (w *worker) function(f *cfg.Func) {
 		if b.Term == cfg.TermBad {
 			x.Flags |= BlockBad
 		}
+		if f.Hub != 0 && x.Start == f.Hub {
+			x.Flags |= BlockHub
+		}
 		x.Flags |= resultBranch(f, &b)
 		o.blocks = append(o.blocks, x)
 	}

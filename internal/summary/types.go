@@ -107,6 +107,7 @@ const (
 	// For a block behind a call that is the call's result, which tells a second return of setjmp from its first.
 	BlockTakenNonZero
 	BlockFallNonZero
+	BlockHub // cfg.Func's Hub: control may go on to its successors without having come here
 )
 
 // CallKind is the kind of a call site.
