@@ -146,7 +146,7 @@ s.sendall(b\"delete \" + t.split(b\"RESERVED \")[1].split()[0] + b\"\\r\\n\"); a
 		USE="curl -sfm 5 http://127.0.0.1:$P/file | grep -q found" ;;
 	turnserver)
 		CMD=(turnserver -n -L 127.0.0.1 -p "$P" --no-tls --no-dtls --no-cli -z --pidfile "$D/pid" -l stdout --simple-log)
-		USE="turnutils_stunclient -p $P 127.0.0.1 | grep -q 'reflexive addr: 127.0.0.1'" ;;
+		USE="timeout 3 turnutils_stunclient -p $P 127.0.0.1 | grep -q 'reflexive addr: 127.0.0.1'" ;;
 	*) return 1 ;;
 	esac
 }
