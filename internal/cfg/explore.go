@@ -40,7 +40,7 @@ type worker struct {
 	indirect []jump
 	jumpAt   map[uint64]int32
 	labelsIn []uint64 // see labels
-	labelled bool     // they are those of this round
+	labelled bool     // they are known
 	hub      int      // index into indirect, see findHub; -1: none
 	bad      string
 	outs     []uint64

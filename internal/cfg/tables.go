@@ -16,7 +16,6 @@ const unresolved = "unresolved indirect jump"
 // resolve works out all indirect jumps found so far and reports whether one of them has new targets.
 func (w *worker) resolve() (grown bool) {
 	started := false
-	w.labelled = false
 	var pushed *uint64
 	for i := range w.indirect {
 		j := &w.indirect[i]
@@ -169,13 +168,13 @@ func (w *worker) resolveJump(j *jump) {
 	}
 }
 
-// labels returns the addresses inside the extent, other than the entry, that are taken somewhere in the file. They are not
-// the caller's to change.
+// labels returns the addresses inside the extent, other than the entry, that are taken somewhere in the file, sorted. They
+// stay the same while a function is explored, and are not the caller's to change.
 func (w *worker) labels() []uint64 {
 	if w.labelled {
 		return w.labelsIn
 	}
-	var ls []uint64
+	w.labelled = true
 	for i := range w.spans {
 		sp := &w.spans[i]
 		for k := sort.Search(len(w.b.labels), func(k int) bool { return w.b.labels[k] >= sp.Start }); k < len(w.b.labels); k++ {
@@ -183,17 +182,12 @@ func (w *worker) labels() []uint64 {
 				break
 			}
 			if w.b.labels[k] != w.n.fn.Entry {
-				ls = append(ls, w.b.labels[k])
+				w.labelsIn = append(w.labelsIn, w.b.labels[k])
 			}
 		}
 	}
-	slices.Sort(ls)
-	ls = slices.Clip(slices.Compact(ls))
-	if slices.Equal(ls, w.labelsIn) {
-		ls = w.labelsIn // which targets may share
-	}
-	w.labelled, w.labelsIn = true, ls
-	return ls
+	w.labelsIn = slices.Clip(w.labelsIn)
+	return w.labelsIn
 }
 
 // toLabels adds labels of the function to the targets of a jump, which shares the list where it has no others.

@@ -1,6 +1,7 @@
 package phase
 
 import (
+	"slices"
 	"strings"
 
 	"syspart/internal/callgraph"
@@ -134,8 +135,9 @@ func (f *Finder) outermost(p place, without ...uint32) int {
 			best = i
 		}
 	}
-	if best >= 0 && m.Blocks[fn.Blocks[0]+uint32(loops[best].Header)].Flags&summary.BlockHub != 0 {
-		return -1 // an interpreter's: there is no place that every round passes
+	hub := func(b int32) bool { return m.Blocks[fn.Blocks[0]+uint32(b)].Flags&summary.BlockHub != 0 }
+	if best >= 0 && (slices.ContainsFunc(loops[best].Entries, hub) || slices.ContainsFunc(loops[best].Enter, func(e [2]int32) bool { return hub(e[0]) })) {
+		return -1 // an interpreter's: there is no place that every round passes, or that every entry does
 	}
 	return best
 }

@@ -201,6 +201,30 @@ func TestUnknownFrame(t *testing.T) {
 	}
 }
 
+// TestReturnToEntry: what a signal handler returns to is called by nobody: a function's first instruction, behind padding.
+func TestReturnToEntry(t *testing.T) {
+	p := shapes(t)
+	m := p.g.P.Modules[0]
+	tried := 0
+	for i := range m.Funcs {
+		fr := observe.Frame{Module: p.path, PC: m.Funcs[i].Entry}
+		if p.f.locate(p.path, fr.PC-1).fn >= 0 {
+			continue
+		}
+		tried++
+		want := int32(m.Base) + int32(i)
+		if at := p.f.at(&fr, false); at.fn != want {
+			t.Errorf("a frame at %s lies in function %d", p.g.Name(want), at.fn)
+		}
+		if s, ok := p.f.after(&fr, ""); !ok || s.Func != want || len(s.Blocks) == 0 {
+			t.Errorf("a frame at %s goes on at %+v, %v", p.g.Name(want), s, ok)
+		}
+	}
+	if tried == 0 {
+		t.Error("no function lies behind padding")
+	}
+}
+
 // TestPaths: paths from a loop end at it, also where its function and its callers are called again from there.
 func TestPaths(t *testing.T) {
 	p := shapes(t)
