@@ -71,10 +71,7 @@ func NewVerifier(p *Plan) *Verifier {
 // Verify checks every file that the process has mapped executable: it must be in the plan, with the contents stated, or be
 // admitted. An executable mapping without a file is refused, too, unless Anonymous is set: code made at run time was not
 // analysed. The vDSO and the kernel's vsyscall page are the running kernel's and pass. Errors: *ModuleError, or proc's.
-func (v *Verifier) Verify(pid int) error { return v.verify(pid, true) }
-
-// verify is Verify; without admit, a file that is to be judged first does not fit.
-func (v *Verifier) verify(pid int, admit bool) error {
+func (v *Verifier) Verify(pid int) error {
 	maps, err := proc.ReadMaps(pid)
 	if err != nil {
 		return err
@@ -101,7 +98,7 @@ func (v *Verifier) verify(pid int, admit bool) error {
 		want, known := v.want[m.Path]
 		switch {
 		case !known && !v.have[got]: // by another name it is the same code
-			if err := v.judge(pid, m, got, admit); err != nil {
+			if err := v.judge(pid, m, got); err != nil {
 				return err
 			}
 		case known && got != want:
@@ -111,14 +108,13 @@ func (v *Verifier) verify(pid int, admit bool) error {
 	return nil
 }
 
-// VerifyChanged is Verify, quickly: nothing is done if the process's mappings are those of last time, which it keeps in last, and
-// a file that Admit has not been asked about is an *ModuleError.
+// VerifyChanged is Verify, quickly: nothing is done if the process's mappings are those of last time, which it keeps in last.
 func (v *Verifier) VerifyChanged(pid int, last map[int]string) error {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
 	if err == nil && string(text) == last[pid] {
 		return nil
 	}
-	if err := v.verify(pid, false); err != nil {
+	if err := v.Verify(pid); err != nil {
 		return err
 	}
 	last[pid] = string(text)
@@ -129,11 +125,11 @@ func (v *Verifier) VerifyChanged(pid int, last map[int]string) error {
 func (v *Verifier) Know(pid int, m *proc.Mapping) { _, _ = v.sum(pid, m) }
 
 // judge says what Admit says, or has said, about a file that is not in the plan.
-func (v *Verifier) judge(pid int, m *proc.Mapping, sum string, ask bool) error {
+func (v *Verifier) judge(pid int, m *proc.Mapping, sum string) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	why, known := v.judged[sum]
-	if v.Admit == nil || !known && !ask {
+	if v.Admit == nil {
 		return &ModuleError{pid, m.Path, "not in the plan: loaded after it was made"}
 	}
 	if !known {

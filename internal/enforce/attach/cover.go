@@ -86,16 +86,13 @@ func (c *coverage) cover(list func() []int) (bool, error) {
 
 // before puts stubs into processes in which nothing serves yet, once all is mapped that they need: no thread is disturbed
 // then while it serves, and none is late. What fails is done by cover. If a process then loads what the plan does not know,
-// all stubs are taken out again until that has been judged; the error is *enforce.ModuleError.
+// all stubs are taken out again until that has been judged (see withdraw); the error is *enforce.ModuleError.
 func (c *coverage) before(pids []int) error {
 	maps.DeleteFunc(c.planted, func(pid int, _ execution) bool { return !slices.Contains(pids, pid) })
 	for _, pid := range pids {
 		if c.has(pid) {
 			if err := c.a.verifier.VerifyChanged(pid, c.modules); errors.Is(err, enforce.ErrModule) {
-				c.uproot(pids)
-				if err := c.a.verifier.Verify(pid); errors.Is(err, enforce.ErrModule) {
-					return err
-				}
+				return err
 			}
 			continue
 		}
@@ -110,16 +107,22 @@ func (c *coverage) before(pids []int) error {
 	return nil
 }
 
-// uproot takes the stubs out of all processes.
-func (c *coverage) uproot(pids []int) {
+// withdraw takes the stubs out of processes as long as nothing serves: something is to be judged, or has been found not to
+// fit. What serves already keeps its filters.
+func (c *coverage) withdraw(pids []int) {
+	if len(c.seen) > 0 {
+		return
+	}
 	for _, pid := range pids {
+		var err error
 		for tries := 0; tries < maxTries && c.has(pid); tries++ {
-			if err := c.a.uproot(pid); err == nil {
-				break
-			} else if !errors.Is(err, errAgain) {
-				c.note(fmt.Sprintf("stubs stay in process %d: %v", pid, err))
+			if err = c.a.uproot(pid); !errors.Is(err, errAgain) {
 				break
 			}
+			time.Sleep(time.Millisecond)
+		}
+		if err != nil && !errors.Is(err, proc.ErrGone) {
+			c.note(fmt.Sprintf("stubs stay in process %d: %v", pid, err))
 		}
 		delete(c.planted, pid)
 	}

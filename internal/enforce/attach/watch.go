@@ -58,11 +58,14 @@ func Watch(ctx context.Context, pid int, plan *enforce.Plan, opts Options) (*Res
 		if alive := w.round(ctx); alive == 0 {
 			return w.result(), nil
 		}
-		if w.fatal != nil {
-			return w.result(), w.fatal
-		}
-		if w.covered() {
+		if w.fatal == nil && w.covered() {
 			return w.result(), nil
+		}
+		if w.fatal != nil {
+			if w.stubs != nil {
+				w.stubs.withdraw(w.programs())
+			}
+			return w.result(), w.fatal
 		}
 		if !w.sleep(ctx) {
 			return w.result(), nil
@@ -95,20 +98,22 @@ func (w *watcher) covered() bool {
 	for _, th := range w.threads {
 		w.stubs.saw(&th.Thread)
 	}
-	done, err := w.stubs.cover(func() []int {
-		w.known = descendants(w.known)
-		var pids []int
-		for _, pid := range w.known {
-			if w.a.runsProgram(pid) {
-				pids = append(pids, pid)
-			}
-		}
-		return pids
-	})
+	done, err := w.stubs.cover(w.programs)
 	if err != nil && w.fatal == nil {
 		w.fatal = err
 	}
 	return done
+}
+
+// programs returns the processes that run the program.
+func (w *watcher) programs() (pids []int) {
+	w.known = descendants(slices.Clone(w.known)) // a round may be under way
+	for _, pid := range w.known {
+		if w.a.runsProgram(pid) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }
 
 // watched is a thread.
@@ -125,6 +130,12 @@ func newWatcher(a *agent, root int, opts *Options) *watcher {
 	w := &watcher{a: a, opts: opts, known: []int{root}, threads: make(map[int]*watched), past: make(map[int]Thread), pause: minPause, since: time.Now()}
 	if opts.Stubs {
 		w.stubs = newCoverage(a, opts)
+		if admit := a.verifier.Admit; admit != nil { // whoever comes upon a module first: no thread gets its filter meanwhile
+			a.verifier.Admit = func(path string, data []byte) error {
+				w.stubs.withdraw(w.programs())
+				return admit(path, data)
+			}
+		}
 	}
 	return w
 }
