@@ -122,7 +122,7 @@ func hexa(v uint64) string { return fmt.Sprintf("%#x", v) }
 // assumptions lists what the result rests on.
 func assumptions(g *callgraph.Graph) []string {
 	a := []string{
-		"code follows the System V psABI: callees keep rbx, rbp, r12-r15 and the stack pointer, and do not write their callers' frames except through addresses passed to them",
+		"code follows the System V psABI: callees keep rbx, rbp, r12-r15 and the stack pointer, and do not write their callers' frames except through addresses passed to them; a call to another module hands on nothing in rax or r10",
 		"the entries of the program and of its loader are entered by the kernel and by the loader alone, main by libc's start function alone or by pointers that it did not get",
 		"code is not changed at run time; code made at run time (just-in-time compilers) makes no system calls of its own and calls only address-taken functions",
 		"pointers to code are not computed otherwise than by relocations, address-making instructions, tables of the compiler and names looked up",

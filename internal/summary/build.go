@@ -43,6 +43,7 @@ type builder struct {
 	relroFixed bool
 	masks      map[uint64]decode.RegSet // by entry: registers that the function may change
 	restored   map[uint64]decode.RegSet // by entry: argument registers among them that it may save and restore
+	finds      map[uint64]decode.RegSet // by entry: registers of hiddenSet in which the function may find something, see hidden
 	tlsDesc    bool                     // there are TLS descriptors
 
 	signalFuncs map[uint64]value.SignalFunc // by entry
@@ -74,6 +75,7 @@ func Build(f *image.File) (*Module, error) {
 	b.objects()
 	b.always()
 	b.registers()
+	b.hidden()
 	b.findSignals()
 	b.foreign = isForeign(f)
 	b.functions()

@@ -110,3 +110,119 @@ func (b *builder) clobbers(va uint64) decode.RegSet {
 	}
 	return decode.AllRegs
 }
+
+// hiddenSet are the registers that no argument of the psABI's is in, and that a call may yet be given something in: rax, in
+// whose lowest byte variadic functions find the number of vector registers used, and r10, the static chain.
+const hiddenSet = decode.RegSet(1<<decode.RAX | 1<<decode.R10)
+
+// hidden finds which registers of hiddenSet functions may find something in: those that they read before they write them,
+// themselves or in functions that they call by name. Functions of other modules keep to the psABI.
+func (b *builder) hidden() {
+	funcs := b.graph.Funcs
+	index := make(map[uint64]int32, len(funcs))
+	for i, f := range funcs {
+		index[f.Entry] = int32(i)
+	}
+	type call struct {
+		by   int32
+		regs decode.RegSet
+	}
+	callers := make([][]call, len(funcs))
+	finds := make([]decode.RegSet, len(funcs))
+	var in []decode.RegSet // by block: registers that some path from the entry to there has not written
+	var work []int32
+	for i, f := range funcs {
+		switch {
+		case f.Stub:
+			continue
+		case f.Incomplete != "":
+			finds[i] = hiddenSet
+			continue
+		case len(f.Blocks) == 0:
+			continue
+		}
+		in = append(in[:0], make([]decode.RegSet, len(f.Blocks))...)
+		in[f.Start] = hiddenSet
+		work = append(work[:0], f.Start)
+		for len(work) > 0 {
+			bi := work[len(work)-1]
+			work = work[:len(work)-1]
+			bl := &f.Blocks[bi]
+			rest := in[bi]
+			goes := func(to uint64) {
+				if j, ok := index[to]; ok {
+					callers[j] = append(callers[j], call{int32(i), rest})
+				} else {
+					finds[i] |= rest
+				}
+			}
+			for k := bl.First; k < bl.Last && rest != 0; k++ {
+				x := &f.Insts[k]
+				finds[i] |= finding(x) & rest
+				if x.Op == decode.OpCall && x.Flags&decode.Indirect == 0 {
+					goes(uint64(x.Imm))
+				}
+				rest &^= x.Writes
+			}
+			switch {
+			case bl.Term == cfg.TermBad:
+				finds[i] |= rest
+			case bl.Term == cfg.TermCall:
+				rest = 0
+			case bl.TailTo != 0:
+				goes(bl.TailTo)
+			}
+			for _, t := range bl.Succs {
+				if rest&^in[t] != 0 {
+					in[t] |= rest
+					work = append(work, t)
+				}
+			}
+		}
+	}
+	work = work[:0]
+	for i := range finds {
+		if finds[i] != 0 {
+			work = append(work, int32(i))
+		}
+	}
+	for len(work) > 0 {
+		i := work[len(work)-1]
+		work = work[:len(work)-1]
+		for _, c := range callers[i] {
+			if x := finds[i] & c.regs &^ finds[c.by]; x != 0 {
+				finds[c.by] |= x
+				work = append(work, c.by)
+			}
+		}
+	}
+	b.finds = make(map[uint64]decode.RegSet)
+	for i, f := range funcs {
+		if finds[i] != 0 {
+			b.finds[f.Entry] = finds[i]
+		}
+	}
+}
+
+// finding returns the registers in which an instruction may find a pointer: those that it reads, but for what it makes zero
+// of, and the number of vector registers that variadic functions look for.
+func finding(in *decode.Inst) decode.RegSet {
+	if in.Flags&decode.Opaque != 0 {
+		return decode.AllRegs
+	}
+	if in.Dst.Kind == decode.ArgReg && in.Dst == in.Src {
+		switch {
+		case in.Op == decode.OpXor || in.Op == decode.OpSub, in.Op == decode.OpTest && in.Size == 1:
+			return in.Reads &^ (1 << in.Dst.Reg)
+		}
+	}
+	return in.Reads
+}
+
+// found returns the registers of hiddenSet that the function at va may find something in.
+func (b *builder) found(va uint64) decode.RegSet {
+	if _, ok := b.masks[va]; ok {
+		return b.finds[va]
+	}
+	return hiddenSet
+}

@@ -31,7 +31,7 @@ func newWorker(b *builder) *worker {
 	w.a.Fixed = b.fixed
 	w.a.Code = b.file.Exec
 	w.a.Bytes, w.a.GoCallee = b.file.Bytes, b.goCallee
-	w.a.Clobbers = b.clobbers
+	w.a.Clobbers, w.a.Finds = b.clobbers, b.found
 	w.a.Signals = b.signals
 	return w
 }

@@ -33,6 +33,8 @@ type Analysis struct {
 	Signals func(va uint64) SignalFunc
 	// Clobbers returns the registers that the function at an address may change; nil if that is not known of any.
 	Clobbers func(va uint64) decode.RegSet
+	// Finds returns those of rax and r10 in which the function at an address may find something; nil if that is not known of any.
+	Finds func(va uint64) decode.RegSet
 
 	// Go: the function follows the calling convention of Go's compiler: the first argument and result are in rax, a call keeps
 	// nothing but the stack pointer, r14 and what is below the caller's own arguments, and leaves results in many places
@@ -62,8 +64,12 @@ type Analysis struct {
 	loads   map[int32]bool // places of the frame that the function reads by name: no arguments that it passes
 
 	tracking bool
-	twice    bool // the function makes a call that returns twice
-	reported bool // the store under way is one that a visitor of Replay sees: 8 bytes by a move
+	accesses []access // to the frame, in the order of blocks
+	first    []int32  // by block: its first one
+	drops    []drop
+	reads    []uint8 // see readable
+	twice    bool    // the function makes a call that returns twice
+	reported bool    // the store under way is one that a visitor of Replay sees: 8 bytes by a move
 	lost     []bool
 	liveIn   []decode.RegSet
 	readIn   []decode.RegSet
@@ -223,8 +229,10 @@ func (a *Analysis) Replay(visit func(block int32, inst int32, i *decode.Inst, s 
 	a.liveness()
 	a.lost = a.lost[:0]
 	a.tracking = true
+	a.accesses, a.first = a.accesses[:0], a.first[:0]
 	s := &a.cur
 	for b := range a.f.Blocks {
+		a.first = append(a.first, int32(len(a.accesses)))
 		if !a.in[b].live {
 			continue
 		}
@@ -241,6 +249,7 @@ func (a *Analysis) Replay(visit func(block int32, inst int32, i *decode.Inst, s 
 			a.gone(s)
 		}
 	}
+	a.judge()
 	a.tracking = false
 }
 
@@ -314,8 +323,14 @@ func (a *Analysis) Address(s *State, i *decode.Inst) Val {
 // Load is the value of size bytes at address v.
 func (a *Analysis) Load(s *State, v Val, size uint8, signed bool) Val {
 	r := a.load(s, v, size, signed)
+	a.noteLoad(s, v)
 	if r == 0 && v != 0 {
-		a.loseMemory(s, v) // too deep, or too many
+		if e, ok := a.T.One(v); ok && e.Kind == Stack && !e.Any {
+			a.loseSlots(s, e.Off, e.Off+int64(size))
+			a.ArgsShown = a.ArgsShown || e.Off > -64
+		} else {
+			a.loseMemory(s, v) // too deep, or too many
+		}
 	}
 	return r
 }
@@ -349,6 +364,7 @@ func (a *Analysis) load1(s *State, e Expr, idx int32, size, sz uint8) Val {
 	switch {
 	case e.Kind == Stack && !e.Any && e.Off > -1<<20 && e.Off < 1<<20 && (size == 4 || size == 8):
 		a.loads[int32(e.Off)] = true
+		a.note(access{start: e.Off, end: e.Off + int64(size), kind: readsPlaces})
 		v := a.Slot(s, int32(e.Off), size)
 		if size == 4 {
 			v = a.word(v, sz&SignBit != 0)

@@ -190,19 +190,15 @@ func (a *Analysis) leave(b int32, s *State) {
 			if x.Val == 0 {
 				continue
 			}
-			found := false
+			kept := false
 			for _, y := range in.Slots {
 				if y.Off == x.Off {
-					found = true
-					if y.Size == x.Size {
-						a.loseMerged(x.Val, y.Val)
-					} else {
-						a.lose(x.Val)
-					}
+					kept = y.Size == x.Size && y.Val != 0
+					break
 				}
 			}
-			if !found {
-				a.lose(x.Val)
+			if !kept {
+				a.dropped(t, &x)
 			}
 		}
 	}
@@ -244,6 +240,7 @@ func (a *Analysis) untracked(s *State, i *decode.Inst) {
 
 // loseMemory notes that what lies at address p is read in a way that is not followed: as loads of every size.
 func (a *Analysis) loseMemory(s *State, p Val) {
+	a.noteLoad(s, p)
 	if p == 0 {
 		return
 	}
@@ -253,12 +250,23 @@ func (a *Analysis) loseMemory(s *State, p Val) {
 		a.ArgsShown = a.ArgsShown || e.Kind == Stack && (e.Any || e.Off > -64)
 	})
 	if stack {
+		a.note(access{kind: readsAll})
 		for _, x := range s.Slots {
 			a.lose(x.Val)
 		}
 	}
 	// Reading part of an object out of sight is as good as giving the object away.
 	a.lose(p)
+}
+
+// loseSlots loses what the frame holds from place start to place end.
+func (a *Analysis) loseSlots(s *State, start, end int64) {
+	a.note(access{start: start, end: end, kind: readsPlaces})
+	for _, x := range s.Slots {
+		if int64(x.Off) < end && start < int64(x.Off)+int64(x.Size) {
+			a.lose(x.Val)
+		}
+	}
 }
 
 // derive notes what is lost in the operands of an addition, subtraction or other arithmetic whose result is v: nothing, if
@@ -319,6 +327,11 @@ func (a *Analysis) loseStackArgs(s *State) {
 		return
 	}
 	e, ok := a.T.One(s.Reg[decode.RSP])
+	if !ok || e.Kind != Stack || e.Any {
+		a.note(access{kind: readsAll})
+	} else {
+		a.note(access{start: e.Off, end: e.Off + 64, kind: readsPassed})
+	}
 	for i := range s.Slots {
 		if x := &s.Slots[i]; a.passed(x) && (!ok || e.Kind != Stack || e.Any || int64(x.Off) >= e.Off+16 && int64(x.Off) < e.Off+64) {
 			a.lose(x.Val)
@@ -334,7 +347,9 @@ func (a *Analysis) gone(s *State) {
 			a.lose(s.Reg[r])
 		}
 	}
+	a.note(access{start: 8, end: 1 << 30, kind: readsPlaces})
 	if e, ok := a.T.One(s.Reg[decode.RSP]); !ok || e.Kind != Stack || e.Off != 0 || e.Any {
+		a.note(access{kind: readsAll})
 		for _, x := range s.Slots {
 			a.lose(x.Val)
 		}

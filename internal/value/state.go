@@ -236,6 +236,9 @@ func (a *Analysis) setSlot(s *State, off int32, size int32, v Val) {
 		a.escape(s, v)
 	}
 	end := off + size
+	if size != 0 {
+		a.note(access{start: int64(off), end: int64(end), kind: writesPlaces})
+	}
 	if size == 0 {
 		end = 1 << 30
 		if end > 8 {
@@ -287,6 +290,7 @@ func (a *Analysis) setSlot(s *State, off int32, size int32, v Val) {
 
 // forget drops all that is known of the frame.
 func (a *Analysis) forget(s *State) {
+	a.note(access{kind: readsAll})
 	for _, x := range s.Slots {
 		a.lose(x.Val)
 	}
@@ -294,13 +298,13 @@ func (a *Analysis) forget(s *State) {
 	s.ArgsLost, s.Dirty = true, true
 }
 
-// reached drops what code can reach that has the addresses which have been made of places in the frame: all but the copies
-// of parameters that lie below them. A pointer into an object is not moved below the object, and a copy of a parameter
-// there is the compiler's.
+// reached drops what code can reach that has the addresses which have been made of places in the frame: all but the compiler's
+// own copies of parameters.
 func (a *Analysis) reached(s *State) {
+	a.note(access{low: s.Low, kind: readsReached})
 	n := 0
 	for _, x := range s.Slots {
-		if e, ok := a.T.One(x.Val); ok && e.Kind == Param && e.Off == 0 && !e.Any && x.Size == 8 && x.Off+8 <= s.Low {
+		if a.spilled(s, &x) {
 			s.Slots[n] = x
 			n++
 			continue
@@ -309,6 +313,16 @@ func (a *Analysis) reached(s *State) {
 	}
 	s.Slots = s.Slots[:n]
 	s.ArgsLost, s.Dirty = true, true
+}
+
+// spilled reports whether a place of the frame holds the compiler's own copy of a parameter: it lies below all places whose
+// addresses have been made. A pointer into an object is not moved below the object.
+func (a *Analysis) spilled(s *State, x *Slot) bool { return x.Off+8 <= s.Low && a.parameter(x) }
+
+// parameter reports whether a place of the frame holds what one of the function's parameters was.
+func (a *Analysis) parameter(x *Slot) bool {
+	e, ok := a.T.One(x.Val)
+	return ok && e.Kind == Param && e.Off == 0 && !e.Any && x.Size == 8
 }
 
 // lowest is below every place of a frame.

@@ -214,9 +214,12 @@ func (a *Analysis) effect(s *State, i *decode.Inst, idx int32) {
 	case decode.OpCmov:
 		v := a.Operand(s, i, i.Src, i.Size)
 		if i.Dst.Kind == decode.ArgReg && i.Size >= 4 {
-			w := a.T.Join(v, s.Reg[i.Dst.Reg&15])
+			u := s.Reg[i.Dst.Reg&15]
+			w := a.T.Join(v, u)
 			if w == 0 {
 				a.leak(s, i)
+				a.lose(v)
+				a.lose(u)
 			}
 			a.set(s, i.Dst.Reg, i.Size, w)
 			return
@@ -359,13 +362,14 @@ func (a *Analysis) extended(s *State, i *decode.Inst) Val {
 func (a *Analysis) arith(s *State, i *decode.Inst) {
 	size := i.Size
 	var v Val
+	zero := (i.Op == decode.OpXor || i.Op == decode.OpSub) && i.Dst.Kind == decode.ArgReg && i.Src == i.Dst
 	if size >= 4 {
-		x := a.Operand(s, i, i.Dst, size)
-		var y Val
-		switch i.Op {
-		case decode.OpInc, decode.OpDec:
-		default:
-			y = a.Operand(s, i, i.Src, size)
+		var x, y Val
+		if !zero {
+			x = a.Operand(s, i, i.Dst, size)
+			if i.Op != decode.OpInc && i.Op != decode.OpDec {
+				y = a.Operand(s, i, i.Src, size)
+			}
 		}
 		switch i.Op {
 		case decode.OpAdd:
@@ -375,7 +379,7 @@ func (a *Analysis) arith(s *State, i *decode.Inst) {
 		case decode.OpDec:
 			v = a.T.Shift(x, -1)
 		case decode.OpSub:
-			if i.Src.Kind == decode.ArgReg && i.Src == i.Dst {
+			if zero {
 				v = a.T.Const(0)
 			} else if e, ok := a.T.One(y); ok && e.Kind == Const {
 				v = a.T.Shift(x, -e.Off)
@@ -383,7 +387,7 @@ func (a *Analysis) arith(s *State, i *decode.Inst) {
 				v = a.T.Anywhere(x)
 			}
 		case decode.OpXor:
-			if i.Src.Kind == decode.ArgReg && i.Src == i.Dst {
+			if zero {
 				v = a.T.Const(0)
 			} else {
 				v = a.fold(x, y, func(p, q int64) int64 { return p ^ q })
@@ -415,7 +419,7 @@ func (a *Analysis) arith(s *State, i *decode.Inst) {
 	if v == 0 {
 		a.leak(s, i)
 	}
-	if a.tracking && !(v != 0 && (i.Op == decode.OpXor || i.Op == decode.OpSub) && i.Dst == i.Src) {
+	if a.tracking && !zero {
 		a.derive(s, i, v)
 	}
 	if i.Dst.Kind == decode.ArgReg && i.Writes&^(1<<i.Dst.Reg) == 0 {
@@ -460,8 +464,10 @@ func (a *Analysis) pop(s *State) Val {
 	sp := s.Reg[decode.RSP]
 	s.Reg[decode.RSP] = a.T.Shift(sp, 8)
 	if e, ok := a.T.One(sp); ok && e.Kind == Stack && !e.Any {
+		a.note(access{start: e.Off, end: e.Off + 8, kind: readsPlaces})
 		return a.Slot(s, int32(e.Off), 8)
 	}
+	a.note(access{kind: readsAll})
 	return 0
 }
 
@@ -476,8 +482,13 @@ func (a *Analysis) call(s *State, idx int32) {
 		a.leakAll(s, scratch, true)
 	}
 	for _, r := range [...]decode.Reg{decode.R10, decode.RAX} {
-		// What finds the target of a call is no argument: functions that are called through pointers keep to the psABI.
-		if i := &a.f.Insts[idx]; i.Flags&decode.Indirect == 0 || i.Base != r && !(i.Src.Kind == decode.ArgReg && i.Src.Reg == r) {
+		i := &a.f.Insts[idx]
+		if i.Flags&decode.Indirect == 0 {
+			if a.Finds == nil || a.Finds(uint64(i.Imm)).Has(r) {
+				a.lose(s.Reg[r])
+			}
+		} else if i.Base != r && !(i.Src.Kind == decode.ArgReg && i.Src.Reg == r) {
+			// What finds the target of a call is no argument: functions that are called through pointers keep to the psABI.
 			a.lose(s.Reg[r])
 		}
 	}
