@@ -16,6 +16,8 @@ type Golang struct {
 	// Methods are the functions in types' tables of methods, from which the run time fills interface tables and package
 	// reflect makes calls, and the places at which a function goes on behind a panic that it has recovered from. Sorted.
 	Methods []uint64
+
+	steps []byte // of the stack pointer, by function: its table of program counters and values
 }
 
 // GoFunc is an entry of the table of functions.
@@ -23,7 +25,21 @@ type GoFunc struct {
 	Entry uint64
 	Name  string
 	Args  int32 // bytes of arguments, results and room for register arguments in the caller's frame; negative if not known
+
+	steps uint32 // where its part of the table of steps begins
+	flags uint8  // internal/abi.FuncFlag
 }
+
+// Flags of functions that have no ordinary caller.
+const (
+	goTopFrame = 1 << iota // the run time looks no further: also where a signal handler begins
+	goSPWrite              // goes on on another stack, and perhaps comes back
+)
+
+// goOutermost are functions of the run time's behind which nothing of their stack runs again: a goroutine ends, the first
+// thread does not return, a new thread begins, and a thread that has left a goroutine does not come back to where it was
+// (runtime/asm_amd64.s, sys_linux_amd64.s).
+var goOutermost = []string{"runtime.goexit", "runtime.rt0_go", "runtime.clone", "runtime.mcall", "runtime.morestack"}
 
 // goMark begins the build information of every Go program since 1.13 (debug/buildinfo).
 var goMark = []byte("\xff Go buildinf:")
@@ -45,6 +61,52 @@ func (g *Golang) At(va uint64) *GoFunc {
 		return &g.Funcs[i]
 	}
 	return nil
+}
+
+// GoFrame is where the frame of a function of Go's lies at one of its instructions.
+type GoFrame struct {
+	Func uint64 // where the function begins
+	Size int64  // bytes from the stack pointer to the return address
+	// Outermost: nothing of the stack below runs again.
+	Outermost bool
+}
+
+// Frame returns the frame at va (runtime/symtab.go, pcvalue: pairs of variable-length numbers, how much the value changes, its
+// sign in the lowest bit, and for how many bytes of code it holds); false if va is not in code of Go's, has no ordinary caller,
+// or its table is broken.
+func (g *Golang) Frame(va uint64) (GoFrame, bool) {
+	i := sort.Search(len(g.Funcs), func(i int) bool { return g.Funcs[i].Entry > va }) - 1
+	if i < 0 || !g.Text.Contains(va) {
+		return GoFrame{}, false
+	}
+	f := &g.Funcs[i]
+	name := strings.TrimSuffix(f.Name, ".abi0")
+	if slices.Contains(goOutermost, name) {
+		return GoFrame{Func: f.Entry, Outermost: true}, true
+	}
+	// mstart returns to whoever has made the thread, if that is another language's library.
+	if f.flags&(goTopFrame|goSPWrite) != 0 && name != "runtime.mstart" || uint64(f.steps) >= uint64(len(g.steps)) {
+		return GoFrame{}, false
+	}
+	size, pc, p := int64(-1), f.Entry, g.steps[f.steps:]
+	for first := true; pc <= va; first = false {
+		change, n := binary.Uvarint(p)
+		if n <= 0 || change == 0 && !first {
+			return GoFrame{}, false
+		}
+		bytes, k := binary.Uvarint(p[n:])
+		if k <= 0 || bytes > 1<<32 {
+			return GoFrame{}, false
+		}
+		p = p[n+k:]
+		if change&1 != 0 {
+			size += int64(^(change >> 1))
+		} else {
+			size += int64(change >> 1)
+		}
+		pc += bytes
+	}
+	return GoFrame{Func: f.Entry, Size: size}, size >= 0 && size < 1<<30
 }
 
 // Words of runtime.moduledata, the same since Go 1.16 up to etext (runtime/symtab.go).
@@ -99,6 +161,12 @@ func (f *File) goTables(va, types uint64) *Golang {
 		tables, _ := f.Uint64(va + 0x40)
 		n, _ := f.Uint64(va + 8)
 		names, _ := f.Uint64(va + 0x20)
+		steps, _ := f.Uint64(va + 0x38)
+		g.steps = f.Tail(va + steps)
+		flags := uint64(37) // in a record; behind the line at which a function starts, since Go 1.20
+		if types == goTypes120 {
+			flags = 41
+		}
 		if g.Text.Start >= g.Text.End || !f.Exec(g.Text.Start) || word(goFtab) != va+tables || n == 0 || n > goMaxFuncs || word(goFtabLen) != n+1 {
 			continue
 		}
@@ -111,11 +179,11 @@ func (f *File) goTables(va, types uint64) *Golang {
 		for i := uint64(0); i < n && ok; i++ {
 			off, rec := le.Uint32(table[8*i:]), uint64(le.Uint32(table[8*i+4:]))
 			entry := g.Text.Start + uint64(off)
-			if ok = rec+16 <= uint64(len(table)) && g.Text.Contains(entry) && (i > 0 || entry == word(goMinPC)); !ok {
+			if ok = rec+flags < uint64(len(table)) && g.Text.Contains(entry) && (i > 0 || entry == word(goMinPC)); !ok {
 				break
 			}
 			name, _ := f.CString(va + names + uint64(le.Uint32(table[rec+4:])))
-			g.Funcs = append(g.Funcs, GoFunc{entry, name, int32(le.Uint32(table[rec+8:]))})
+			g.Funcs = append(g.Funcs, GoFunc{entry, name, int32(le.Uint32(table[rec+8:])), le.Uint32(table[rec+16:]), table[rec+flags]})
 			offset[off] = name
 			if back := le.Uint32(table[rec+12:]); back != 0 {
 				g.Methods = append(g.Methods, entry+uint64(back))

@@ -18,7 +18,10 @@ func goImage() []byte {
 	copy(h, "\xf1\xff\xff\xff\x00\x00\x01\x08")
 	le.PutUint64(h[8:], 2)        // functions
 	le.PutUint64(h[0x20:], 0x100) // names
+	le.PutUint64(h[0x38:], 0x300) // steps of the stack pointer
 	le.PutUint64(h[0x40:], 0x200) // functions' table
+	// main.f: 0 for 4 bytes, 24 for 16, -1 (broken) for 4, nothing for the rest.
+	copy(h[0x300:], []byte{0, 2, 4, 48, 16, 49, 4, 0})
 	copy(h[0x100:], "main.f\x00main.T.M\x00")
 	f := h[0x200:]
 	for k, x := range [][2]uint32{{0, 0x40}, {0x20, 0x60}} {
@@ -27,7 +30,9 @@ func goImage() []byte {
 		le.PutUint32(f[x[1]:], x[0])
 	}
 	le.PutUint32(f[16:], 0x40)
-	le.PutUint32(f[0x40+8:], 24)   // bytes of arguments
+	le.PutUint32(f[0x40+8:], 24) // bytes of arguments
+	le.PutUint32(f[0x40+16:], 1) // its steps
+	f[0x60+41] = goTopFrame
 	le.PutUint32(f[0x60+4:], 7)    // its name
 	le.PutUint32(f[0x60+12:], 0x8) // goes on there behind a panic
 	m := at(module)
@@ -64,7 +69,7 @@ func TestGolang(t *testing.T) {
 	if g == nil {
 		t.Fatal("no tables")
 	}
-	if want := []GoFunc{{0x3000, "main.f", 24}, {0x3020, "main.T.M", 0}}; !slices.Equal(g.Funcs, want) {
+	if want := []GoFunc{{0x3000, "main.f", 24, 1, 0}, {0x3020, "main.T.M", 0, 0, goTopFrame}}; !slices.Equal(g.Funcs, want) {
 		t.Errorf("functions: %v", g.Funcs)
 	}
 	if want := []uint64{0x3020, 0x3028}; !slices.Equal(g.Methods, want) {
@@ -95,6 +100,40 @@ func FuzzGolang(f *testing.F) {
 			if !g.Text.Contains(x.Entry) {
 				t.Errorf("function at %#x", x.Entry)
 			}
+			if r, ok := g.Frame(x.Entry); ok && (r.Size < 0 || r.Func < g.Text.Start) {
+				t.Errorf("frame at %#x: %+v", x.Entry, r)
+			}
 		}
 	})
+}
+
+// TestGoFrame reads frames from the table of steps.
+func TestGoFrame(t *testing.T) {
+	g := goFile(goImage()).Golang()
+	if g == nil {
+		t.Fatal("no tables")
+	}
+	for _, c := range []struct {
+		va   uint64
+		want GoFrame
+		ok   bool
+	}{
+		{0x2fff, GoFrame{}, false},
+		{0x3000, GoFrame{Func: 0x3000, Size: 0}, true},
+		{0x3003, GoFrame{Func: 0x3000, Size: 0}, true},
+		{0x3004, GoFrame{Func: 0x3000, Size: 24}, true},
+		{0x3013, GoFrame{Func: 0x3000, Size: 24}, true},
+		{0x3014, GoFrame{}, false},
+		{0x3018, GoFrame{}, false},
+		{0x3020, GoFrame{}, false}, // where a signal handler begins
+		{0x3040, GoFrame{}, false},
+	} {
+		if got, ok := g.Frame(c.va); ok != c.ok || ok && got != c.want {
+			t.Errorf("%#x: %+v %v, want %+v %v", c.va, got, ok, c.want, c.ok)
+		}
+	}
+	g.Funcs[1].Name = "runtime.mcall"
+	if got, ok := g.Frame(0x3024); !ok || got != (GoFrame{Func: 0x3020, Outermost: true}) {
+		t.Errorf("a thread that leaves a goroutine: %+v %v", got, ok)
+	}
 }

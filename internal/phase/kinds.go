@@ -132,11 +132,11 @@ func (f *Finder) mainLoop(t *observe.Thread) *seen {
 	var all []seen
 	for i := range t.Stacks {
 		s := &t.Stacks[i]
-		if !s.Complete {
+		if !s.Complete && t.Leader {
 			continue
 		}
 		k, ok := f.topLoop(t, s)
-		if !ok {
+		if !ok || !s.Complete && k.Bottom { // frames that may be returned to are not known
 			continue
 		}
 		id := key{k.Role, k.Func, k.Loop.Header, stackKey(k.Below)}

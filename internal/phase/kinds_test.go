@@ -104,7 +104,9 @@ func TestGroups(t *testing.T) {
 		{"what comes after the loop is shorter than it", []observe.Thread{mainThread(observe.Thread{Samples: 40, Stacks: []observe.Stack{
 			{Frames: flat, Count: 10, Complete: true, LastSeen: 3},
 			{Frames: p.chain("wait_event", "waits_once", "_start"), Count: 30, Complete: true, FirstSeen: 3.1, LastSeen: 10}}})}, []string{"main flat 1 10"}},
-		{"incomplete stacks do not count", []observe.Thread{mainThread(thread(10, flat)), {Samples: 9, Stacks: []observe.Stack{{Frames: a, Count: 9, LastSeen: 10}}}}, []string{"main flat 1 10"}},
+		{"incomplete stacks do not count", []observe.Thread{mainThread(thread(10, flat)), {Samples: 9, Stacks: []observe.Stack{{Frames: a[:3], Count: 9, LastSeen: 10}}}}, []string{"main flat 1 10"}},
+		{"nor do those of a first thread", []observe.Thread{mainThread(observe.Thread{Samples: 9, Stacks: []observe.Stack{{Frames: a, Count: 9, LastSeen: 10}}}), thread(10, b)}, []string{"thread cycle 1 10"}},
+		{"what lies below a call that never returns may be missing", []observe.Thread{mainThread(thread(10, flat)), {Samples: 9, Stacks: []observe.Stack{{Frames: a[:6], Count: 9, LastSeen: 10}}}}, []string{"main flat 1 10", "thread cycle 1 9"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p.t = t

@@ -14,6 +14,7 @@ import (
 type Table struct {
 	file   *image.File
 	frames *image.Frames
+	golang func() *image.Golang
 
 	mu   sync.RWMutex
 	rows map[uint64]*row // by address; nil: the table has no usable row for it
@@ -28,7 +29,7 @@ func NewTable(f *image.File) (*Table, error) {
 	if fr == nil {
 		fr = &image.Frames{}
 	}
-	return &Table{file: f, frames: fr, rows: make(map[uint64]*row)}, nil
+	return &Table{file: f, frames: fr, golang: sync.OnceValue(f.Golang), rows: make(map[uint64]*row)}, nil
 }
 
 // File returns the file that the table is of.
@@ -39,7 +40,8 @@ func (t *Table) Func(va uint64) (uint64, bool) {
 	if f := t.fde(va); f != nil {
 		return f.Start, true
 	}
-	return 0, false
+	f, ok := t.goFrame(va)
+	return f.Func, ok
 }
 
 // fde returns the entry that covers va: of overlapping ones the one that starts last.
@@ -68,6 +70,11 @@ func (t *Table) row(va uint64) (*row, error) {
 	}
 	fde := t.fde(va)
 	if fde == nil {
+		if f, ok := t.goFrame(va); ok {
+			r = goRow(f)
+			t.keep(va, r)
+			return r, nil
+		}
 		return nil, ErrNoFrame
 	}
 	if int(fde.CIE) >= len(t.frames.CIEs) || fde.CIE < 0 {
@@ -77,16 +84,41 @@ func (t *Table) row(va uint64) (*row, error) {
 	if err != nil {
 		r = nil
 	}
-	t.mu.Lock()
-	if len(t.rows) >= maxRows {
-		clear(t.rows)
-	}
-	t.rows[va] = r
-	t.mu.Unlock()
+	t.keep(va, r)
 	if err != nil {
 		return nil, fmt.Errorf("entry at %#x: %w", fde.Start, err)
 	}
 	return r, nil
+}
+
+func (t *Table) keep(va uint64, r *row) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.rows) >= maxRows {
+		clear(t.rows)
+	}
+	t.rows[va] = r
+}
+
+// goFrame returns the frame at va in code of Go's, which has no call-frame information but tables of its own.
+func (t *Table) goFrame(va uint64) (image.GoFrame, bool) {
+	if t.file == nil || !t.file.Exec(va) {
+		return image.GoFrame{}, false
+	}
+	g := t.golang()
+	if g == nil {
+		return image.GoFrame{}, false
+	}
+	return g.Frame(va)
+}
+
+// goRow is the rules for a frame of Go's. Its frame pointers are nobody's business: what Go code calls keeps none.
+func goRow(f image.GoFrame) *row {
+	ret := rule{reg: RA, kind: ruleOffset, off: -8}
+	if f.Outermost {
+		ret.kind = ruleUndefined
+	}
+	return &row{cfaReg: RSP, cfaOff: f.Size + 8, rules: []rule{ret}, ret: RA, start: f.Func}
 }
 
 // Module is a file that is mapped into a process.
