@@ -54,14 +54,17 @@ type seen struct {
 	last    float64 // when the last one was taken, in seconds
 }
 
+// sighting is a thread that was seen in a loop.
+type sighting struct {
+	seen
+	from, to float64 // when the thread was seen, in seconds
+	lasting  bool
+}
+
 // Kinds groups the observed threads of the server's program. Threads that lived only for a short part of the observation
 // (a child that writes a snapshot, a thread for one request) make no kind of their own: the partition of who creates them
 // includes them. The error wraps ErrNoLoop if no thread was in a loop.
 func (f *Finder) Kinds(obs *observe.Observation) ([]Kind, error) {
-	type sighting struct {
-		seen
-		lasting bool
-	}
 	var all []sighting
 	sampled, lasting := 0, false
 	for i := range obs.Threads {
@@ -71,10 +74,14 @@ func (f *Finder) Kinds(obs *observe.Observation) ([]Kind, error) {
 		}
 		sampled += t.Samples
 		if best := f.mainLoop(t); best != nil {
-			s := sighting{*best, lasts(t, obs.Seconds)}
-			lasting = lasting || s.lasting
+			s := sighting{seen: *best}
+			s.from, s.to = life(t, obs.Seconds)
 			all = append(all, s)
 		}
+	}
+	lasts(all, obs.Seconds)
+	for i := range all {
+		lasting = lasting || all[i].lasting
 	}
 	kinds := map[key]*Kind{}
 	for _, makes := range []bool{true, false} { // first those that make kinds, then those that only count
@@ -117,14 +124,42 @@ func roleRank(role string) int {
 	return slices.Index([]string{profile.RoleMain, profile.RoleChild, profile.RoleThread}, role)
 }
 
-// lasts reports whether a thread was there for a good part of the observation, or came and stayed.
-func lasts(t *observe.Thread, total float64) bool {
-	first, last := total, 0.0
+// life returns when a thread was first and last seen.
+func life(t *observe.Thread, total float64) (first, last float64) {
+	first = total
 	for i := range t.Stacks {
 		first = min(first, t.Stacks[i].FirstSeen)
 		last = max(last, t.Stacks[i].LastSeen)
 	}
-	return last-first >= 0.4*total || last >= total-1.5 && last-first >= min(1, 0.2*total)
+	return first, last
+}
+
+// lasts marks the threads that were there for a good part of the observation, or came and stayed, and those that were so
+// together: workers that relieve each other, as when a server is told to read its configuration again.
+func lasts(all []sighting, total float64) {
+	const part = 0.4
+	while := min(1, 0.2*total) // more than one request takes
+	byKind := map[key][]*sighting{}
+	for i := range all {
+		s := &all[i]
+		s.lasting = s.to-s.from >= part*total || s.to >= total-1.5 && s.to-s.from >= while
+		if s.to-s.from >= while {
+			byKind[s.key] = append(byKind[s.key], s)
+		}
+	}
+	for _, l := range byKind {
+		slices.SortFunc(l, func(a, b *sighting) int { return cmp.Compare(a.from, b.from) })
+		covered, until := 0.0, 0.0
+		for _, s := range l {
+			covered += max(0, s.to-max(s.from, until))
+			until = max(until, s.to)
+		}
+		if covered >= part*total {
+			for _, s := range l {
+				s.lasting = true
+			}
+		}
+	}
 }
 
 // mainLoop returns the loop in which a thread was seen most, nil if none.

@@ -97,6 +97,11 @@ func TestGroups(t *testing.T) {
 		{"a thread for one request makes no kind", []observe.Thread{mainThread(thread(10, flat)), brief(thread(5, a), 4, 4.3)}, []string{"main flat 1 10"}},
 		{"it counts where its kind lasts", []observe.Thread{thread(10, a), brief(thread(5, a), 4, 4.3)}, []string{"thread cycle 2 15"}},
 		{"one that came late and stayed makes a kind", []observe.Thread{mainThread(thread(10, flat)), brief(thread(5, a), 8.5, 10)}, []string{"main flat 1 10", "thread cycle 1 5"}},
+		{"workers that relieve each other last together", []observe.Thread{mainThread(thread(10, flat)), brief(thread(5, a), 1, 3), brief(thread(5, a), 3, 5), brief(thread(5, a), 5.5, 7)},
+			[]string{"main flat 1 10", "thread cycle 3 15"}},
+		{"at the same time they do not", []observe.Thread{mainThread(thread(10, flat)), brief(thread(5, a), 1, 3), brief(thread(5, a), 1, 3), brief(thread(5, a), 1.5, 3)}, []string{"main flat 1 10"}},
+		{"nor do threads for many requests", []observe.Thread{mainThread(thread(10, flat)), brief(thread(5, a), 1, 1.9), brief(thread(5, a), 2, 2.9), brief(thread(5, a), 3, 3.9),
+			brief(thread(5, a), 4, 4.9), brief(thread(5, a), 5, 5.9), brief(thread(5, a), 6, 6.9)}, []string{"main flat 1 10"}},
 		{"if all are short, all count", []observe.Thread{brief(thread(5, a), 4, 4.3)}, []string{"thread cycle 1 5"}},
 		{"the loop with most samples is the main one", []observe.Thread{mainThread(observe.Thread{Samples: 30, Stacks: []observe.Stack{
 			{Frames: p.chain("wait_event", "nested", "_start"), Count: 10, Complete: true, LastSeen: 3},
