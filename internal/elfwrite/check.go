@@ -33,6 +33,9 @@ func (w *Writer) check(out []byte) error {
 	case !slices.Equal(img.Symtab, old.Symtab):
 		return differs("symbols")
 	case !w.patchesDynamic() && !reflect.DeepEqual(img.Dyn, w.means()):
+		if w.dynamic == nil { // not a byte of what it refers to was meant to change
+			return refused("its dynamic section refers to headers, which have to change")
+		}
 		return differs("dynamic section")
 	case len(img.Segments) != n+1 || !slices.Equal(img.Segments[:n], old.Segments):
 		return differs("segments")
