@@ -122,7 +122,7 @@ func (w *Writer) checkBytes(out []byte) error {
 			return fmt.Errorf("%w: program headers", ErrVerify)
 		}
 		p := readPhdr(out[phoff+i*phdrSize:])
-		if p.typ != ptPhdr && p.typ != ptGNUEhFrame && (p.typ != ptLoad || p.va != w.segVA) {
+		if p.typ != ptPhdr && p.typ != ptGNUEhFrame && (p.typ != ptLoad || p.va != w.segVA || p.off != w.segOff) {
 			have = append(have, p)
 		}
 	}
