@@ -8,7 +8,7 @@ PREFIX ?= /usr/local
 # Not from the cache: results depend on installed programs, on the kernel, and on packages that tests only list.
 TESTED := -count 1 -timeout 40m
 
-.PHONY: all build install test vet demo bench generate generate-check deps recall recall-table crash anybin speed others faults precision \
+.PHONY: all build install test vet demo bench fuzz generate generate-check deps recall recall-table crash anybin speed others faults precision \
 	surplus loading stay rewrite eval edges clean
 
 all: build
@@ -42,6 +42,11 @@ demo: deps build
 # Time and precision side by side. Each once: the figures of interest are counts.
 bench: deps build
 	$(GO) test -run '^$$' -bench . -benchtime 1x ./bench/... ./internal/...
+
+# Every fuzzer, for FUZZTIME each.
+FUZZTIME ?= 10m
+fuzz: deps
+	bash eval/fuzz.sh $(FUZZTIME)
 
 # No call that programs make is missing from what the analysis finds; no executable of the system makes it fail.
 recall: deps build
