@@ -201,8 +201,8 @@ while b\" 001 \" not in t:
   x=s.recv(999); assert x; t+=x
   if b\"PING\" in x: s.sendall(b\"PONG\"+x.split(b\"PING\")[1])'" ;;
 	prosody)
-		printf 'run_as_root = true\npidfile = "%s/pid"\ndata_path = "%s"\ninterfaces = { "127.0.0.1" }\nc2s_ports = { %d }\ns2s_ports = {}\nhttp_ports = {}\nhttps_ports = {}\nmodules_enabled = { "saslauth", "disco" }\nlog = { error = "%s/log" }\nVirtualHost "localhost"\n' "$D" "$D" "$P" "$D" >"$D/conf"
-		CMD=(prosody -F --config "$D/conf")
+		printf 'run_as_root = true\npidfile = "%s/pid"\ndata_path = "%s"\ninterfaces = { "127.0.0.1" }\nc2s_ports = { %d }\ns2s_ports = {}\nhttp_ports = {}\nhttps_ports = {}\nmodules_enabled = { "saslauth", "disco" }\nlog = { error = "%s/log" }\nVirtualHost "localhost"\n' "$D" "$D" "$P" "$D" >"$D/prosody.cfg.lua"
+		CMD=(prosody -F --config "$D/prosody.cfg.lua")
 		USE="python3 -c 'import socket
 s=socket.create_connection((\"127.0.0.1\",$P),5); s.settimeout(8); t=b\"\"
 s.sendall(b\"<?xml version=\\\"1.0\\\"?><stream:stream to=\\\"localhost\\\" xmlns=\\\"jabber:client\\\" xmlns:stream=\\\"http://etherx.jabber.org/streams\\\" version=\\\"1.0\\\">\")
@@ -211,7 +211,7 @@ while b\"features\" not in t:
 	smbd)
 		mkdir "$D/state"
 		printf '[global]\nsmb ports = %d\ninterfaces = 127.0.0.1\nbind interfaces only = yes\nserver role = standalone\nmap to guest = bad user\nguest account = nobody\nprivate dir = %s/state\nlock directory = %s/state\nstate directory = %s/state\ncache directory = %s/state\npid directory = %s/state\nncalrpc dir = %s/state/rpc\nlog file = %s/log\nload printers = no\ndisable spoolss = yes\n[pub]\npath = %s/pub\nguest ok = yes\n' "$P" "$D" "$D" "$D" "$D" "$D" "$D" "$D" "$D" >"$D/conf"
-		CMD=(smbd -F --no-process-group -s "$D/conf")
+		CMD=(smbd -F -s "$D/conf")
 		USE="smbclient -N -s $D/conf -p $P //127.0.0.1/pub -c 'get file $D/got' >/dev/null 2>&1 && grep -q found $D/got" ;;
 	cupsd)
 		mkdir -p "$D/root" "$D/spool" "$D/run" "$D/cache"

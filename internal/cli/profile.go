@@ -151,7 +151,10 @@ func (a *app) observe(ctx context.Context, r *recording, w watch) (obs *observe.
 	case err != nil:
 		return nil, false, err
 	case workErr != nil && obs.Exited && errors.Is(workErr, context.Canceled):
-		// The server went first; its exit status tells the rest.
+		// The server went first. If it was not told to, it has hardly served.
+		if code := obs.ExitStatus; code != 0 && code != 128+int(unix.SIGTERM) && code != 128+int(unix.SIGINT) {
+			return nil, false, &exitStatus{code: code, err: fmt.Errorf("the server ended with status %d while the workload ran; no profile is made of a server that fails", code)}
+		}
 	case workErr != nil:
 		return nil, false, workErr
 	}

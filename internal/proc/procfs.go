@@ -204,7 +204,7 @@ func ParseStat(b []byte) (*Stat, error) {
 		return nil, fmt.Errorf("no command: %w", ErrFormat)
 	}
 	f := strings.Fields(string(b[j+1:]))
-	if len(f) < 20 || len(f[0]) != 1 {
+	if len(f) < 20 || len(f[0]) != 1 || f[0][0] <= ' ' {
 		return nil, fmt.Errorf("%d fields: %w", len(f), ErrFormat)
 	}
 	ppid, err1 := strconv.Atoi(f[1])
