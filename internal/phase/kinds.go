@@ -51,14 +51,14 @@ type seen struct {
 	kind    Kind
 	key     key
 	samples int
-	last    float64 // when the last one was taken, in seconds
+	// When the first and the last one were taken, in seconds.
+	first, last float64
 }
 
 // sighting is a thread that was seen in a loop.
 type sighting struct {
 	seen
-	from, to float64 // when the thread was seen, in seconds
-	lasting  bool
+	lasting bool
 }
 
 // Kinds groups the observed threads of the server's program. Threads that lived only for a short part of the observation
@@ -74,9 +74,7 @@ func (f *Finder) Kinds(obs *observe.Observation) ([]Kind, error) {
 		}
 		sampled += t.Samples
 		if best := f.mainLoop(t); best != nil {
-			s := sighting{seen: *best}
-			s.from, s.to = life(t, obs.Seconds)
-			all = append(all, s)
+			all = append(all, sighting{seen: *best})
 		}
 	}
 	lasts(all, obs.Seconds)
@@ -124,17 +122,7 @@ func roleRank(role string) int {
 	return slices.Index([]string{profile.RoleMain, profile.RoleChild, profile.RoleThread}, role)
 }
 
-// life returns when a thread was first and last seen.
-func life(t *observe.Thread, total float64) (first, last float64) {
-	first = total
-	for i := range t.Stacks {
-		first = min(first, t.Stacks[i].FirstSeen)
-		last = max(last, t.Stacks[i].LastSeen)
-	}
-	return first, last
-}
-
-// lasts marks the threads that were there for a good part of the observation, or came and stayed, and those that were so
+// lasts marks the threads that were in their loop for a good part of the observation, or came and stayed, and those that were so
 // together: workers that relieve each other, as when a server is told to read its configuration again.
 func lasts(all []sighting, total float64) {
 	const part = 0.4
@@ -142,17 +130,17 @@ func lasts(all []sighting, total float64) {
 	byKind := map[key][]*sighting{}
 	for i := range all {
 		s := &all[i]
-		s.lasting = s.to-s.from >= part*total || s.to >= total-1.5 && s.to-s.from >= while
-		if s.to-s.from >= while {
+		s.lasting = s.last-s.first >= part*total || s.last >= total-1.5 && s.last-s.first >= while
+		if s.last-s.first >= while {
 			byKind[s.key] = append(byKind[s.key], s)
 		}
 	}
 	for _, l := range byKind {
-		slices.SortFunc(l, func(a, b *sighting) int { return cmp.Compare(a.from, b.from) })
+		slices.SortFunc(l, func(a, b *sighting) int { return cmp.Compare(a.first, b.first) })
 		covered, until := 0.0, 0.0
 		for _, s := range l {
-			covered += max(0, s.to-max(s.from, until))
-			until = max(until, s.to)
+			covered += max(0, s.last-max(s.first, until))
+			until = max(until, s.last)
 		}
 		if covered >= part*total {
 			for _, s := range l {
@@ -178,9 +166,10 @@ func (f *Finder) mainLoop(t *observe.Thread) *seen {
 		j := slices.IndexFunc(all, func(x seen) bool { return x.key == id })
 		if j < 0 {
 			j = len(all)
-			all = append(all, seen{kind: k, key: id})
+			all = append(all, seen{kind: k, key: id, first: s.FirstSeen})
 		}
 		all[j].samples += s.Count
+		all[j].first = min(all[j].first, s.FirstSeen)
 		all[j].last = max(all[j].last, s.LastSeen)
 	}
 	var best *seen

@@ -97,6 +97,8 @@ func TestGroups(t *testing.T) {
 		{"a thread for one request makes no kind", []observe.Thread{mainThread(thread(10, flat)), brief(thread(5, a), 4, 4.3)}, []string{"main flat 1 10"}},
 		{"it counts where its kind lasts", []observe.Thread{thread(10, a), brief(thread(5, a), 4, 4.3)}, []string{"thread cycle 2 15"}},
 		{"one that came late and stayed makes a kind", []observe.Thread{mainThread(thread(10, flat)), brief(thread(5, a), 8.5, 10)}, []string{"main flat 1 10", "thread cycle 1 5"}},
+		{"a loop at a thread's end is no main loop, however much of it was seen", []observe.Thread{mainThread(thread(10, flat)), thread(10, a), {Samples: 35, Stacks: []observe.Stack{
+			{Frames: a, Count: 5, Complete: true, LastSeen: 4}, {Frames: b, Count: 30, Complete: true, FirstSeen: 4, LastSeen: 6}}}}, []string{"main flat 1 10", "thread cycle 1 10"}},
 		{"workers that relieve each other last together", []observe.Thread{mainThread(thread(10, flat)), brief(thread(5, a), 1, 3), brief(thread(5, a), 3, 5), brief(thread(5, a), 5.5, 7)},
 			[]string{"main flat 1 10", "thread cycle 3 15"}},
 		{"at the same time they do not", []observe.Thread{mainThread(thread(10, flat)), brief(thread(5, a), 1, 3), brief(thread(5, a), 1, 3), brief(thread(5, a), 1.5, 3)}, []string{"main flat 1 10"}},
