@@ -287,7 +287,7 @@ func (c *Conn) Stop(tid int) error {
 				continue
 			}
 		}
-		if spins == 0 {
+		if deadline.IsZero() { // not at once: most threads have stopped by now
 			deadline = time.Now().Add(stopTimeout)
 		} else if time.Now().After(deadline) {
 			return fmt.Errorf("thread %d: %w", tid, ErrBusy)
