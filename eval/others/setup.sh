@@ -3,6 +3,11 @@
 certificate() { openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -keyout "$1/key.pem" -out "$1/cert.pem" 2>/dev/null; cat "$1/key.pem" "$1/cert.pem" >"$1/both.pem"; }
 zone() { printf '$ORIGIN test.example.\n@ 60 IN SOA ns host 1 60 60 60 60\n@ 60 IN NS ns\nns 60 IN A 10.1.2.4\nwww 60 IN A 10.1.2.3\n' >"$1/zone"; }
 dns() { echo "dig +tries=1 +time=3 +short -p $P @127.0.0.1 www.test.example | grep -qx 10.1.2.3 && dig +tcp +tries=1 +time=3 +short -p $P @127.0.0.1 www.test.example | grep -qx 10.1.2.3"; }
+irc() { echo "python3 -c 'import os, socket
+s=socket.create_connection((\"127.0.0.1\",$P),5); s.settimeout(8); s.sendall(b\"NICK n%d\\r\\nUSER u 0 * :r\\r\\n\" % os.getpid()); t=b\"\"
+while b\" 001 \" not in t:
+  x=s.recv(999); assert x; t+=x
+  if b\"PING\" in x: s.sendall(b\"PONG\"+x.split(b\"PING\")[1])'"; }
 
 # setup NAME: files in D, the command in CMD, what uses it in USE, who runs it in AS if not root may; its port is P.
 setup() {
@@ -70,11 +75,7 @@ s.sendall(bytes.fromhex(\"3005000161\")+b\"hi\"); assert s.recv(16)[-2:]==b\"hi\
 	ngircd)
 		printf '[Global]\nName = irc.test.example\nInfo = t\nListen = 127.0.0.1\nPorts = %d\nServerUID = root\nServerGID = root\n[Limits]\nMaxConnectionsIP = 0\n[Options]\nDNS = no\nIdent = no\nPAM = no\n' "$P" >"$D/conf"
 		CMD=(ngircd -n -f "$D/conf")
-		USE="python3 -c 'import os, socket
-s=socket.create_connection((\"127.0.0.1\",$P),5); s.settimeout(8); s.sendall(b\"NICK n%d\\r\\nUSER u 0 * :r\\r\\n\" % os.getpid()); t=b\"\"
-while b\" 001 \" not in t:
-  x=s.recv(999); assert x; t+=x
-  if b\"PING\" in x: s.sendall(b\"PONG\"+x.split(b\"PING\")[1])'" ;;
+		USE=$(irc) ;;
 	squid)
 		printf 'http_port 127.0.0.1:%d\npid_filename %s/pid\naccess_log none\ncache_log %s/log\ncache_effective_user proxy\ncoredump_dir %s\nhttp_access allow all\nvisible_hostname t\nnetdb_filename none\npinger_enable off\n' "$P" "$D" "$D" "$D" >"$D/conf"
 		chown proxy "$D"
@@ -195,11 +196,7 @@ while b\"version=\" not in t:
 	inspircd)
 		printf '<server name="t.example" description="t" network="t"><admin name="a" nick="a" email="a@t.example"><bind address="127.0.0.1" port="%d" type="clients"><connect allow="*" resolvehostnames="no" useident="no"><pid file="%s/pid"><log method="file" type="* -USERINPUT -USEROUTPUT" level="default" target="%s/log">\n' "$P" "$D" "$D" >"$D/conf"
 		CMD=(inspircd --nofork --runasroot --config "$D/conf")
-		USE="python3 -c 'import os, socket
-s=socket.create_connection((\"127.0.0.1\",$P),5); s.settimeout(8); s.sendall(b\"NICK n%d\\r\\nUSER u 0 * :r\\r\\n\" % os.getpid()); t=b\"\"
-while b\" 001 \" not in t:
-  x=s.recv(999); assert x; t+=x
-  if b\"PING\" in x: s.sendall(b\"PONG\"+x.split(b\"PING\")[1])'" ;;
+		USE=$(irc) ;;
 	prosody)
 		printf 'run_as_root = true\npidfile = "%s/pid"\ndata_path = "%s"\ninterfaces = { "127.0.0.1" }\nc2s_ports = { %d }\ns2s_ports = {}\nhttp_ports = {}\nhttps_ports = {}\nmodules_enabled = { "saslauth", "disco" }\nlog = { error = "%s/log" }\nVirtualHost "localhost"\n' "$D" "$D" "$P" "$D" >"$D/prosody.cfg.lua"
 		CMD=(prosody -F --config "$D/prosody.cfg.lua")
@@ -215,7 +212,7 @@ while b\"features\" not in t:
 		USE="smbclient -N -s $D/conf -p $P //127.0.0.1/pub -c 'get file $D/got' >/dev/null 2>&1 && grep -q found $D/got" ;;
 	cupsd)
 		mkdir -p "$D/root" "$D/spool" "$D/run" "$D/cache"
-		printf 'Listen 127.0.0.1:%d\nWebInterface Yes\nErrorLogx stderr\n<Location />\nOrder allow,deny\nAllow all\n</Location>\n' "$P" | grep -v ErrorLogx >"$D/conf"
+		printf 'Listen 127.0.0.1:%d\nWebInterface Yes\n<Location />\nOrder allow,deny\nAllow all\n</Location>\n' "$P" >"$D/conf"
 		printf 'ServerRoot %s/root\nRequestRoot %s/spool\nCacheDir %s/cache\nStateDir %s/run\nTempDir %s/spool\nErrorLog %s/log\nAccessLog %s/access\nPageLog %s/page\nSystemGroup root\n' "$D" "$D" "$D" "$D" "$D" "$D" "$D" "$D" >"$D/files"
 		CMD=(cupsd -f -c "$D/conf" -s "$D/files")
 		USE="curl -sm 8 -o /dev/null -w '%{http_code}' http://127.0.0.1:$P/ | grep -qE '200|404'" ;;

@@ -63,6 +63,9 @@ func points(f *phase.Finder, p *link.Program, k *phase.Kind, out *enforce.Kind) 
 		if err != nil {
 			return err
 		}
+		if row.FromRBP && slices.ContainsFunc(out.Rows, func(r unwind.Simple) bool { return r.Lost }) {
+			return fmt.Errorf("%w: the frame pointer at %#x is not known", stub.ErrPoint, at)
+		}
 		out.Rows = append(out.Rows, row)
 		fr := &k.Below[i]
 		if t, err = table(fr.Module); err != nil {

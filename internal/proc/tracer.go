@@ -287,7 +287,7 @@ func (c *Conn) Stop(tid int) error {
 				continue
 			}
 		}
-		if deadline.IsZero() { // not at once: most threads have stopped by now
+		if deadline.IsZero() { // the clock is read only for threads that have not stopped yet
 			deadline = time.Now().Add(stopTimeout)
 		} else if time.Now().After(deadline) {
 			return fmt.Errorf("thread %d: %w", tid, ErrBusy)

@@ -5,16 +5,21 @@ import (
 	"syspart/internal/decode"
 )
 
+// entries numbers the functions by where they begin.
+func (b *builder) entries() map[uint64]int32 {
+	index := make(map[uint64]int32, len(b.graph.Funcs))
+	for i, f := range b.graph.Funcs {
+		index[f.Entry] = int32(i)
+	}
+	return index
+}
+
 // registers computes which registers each function may change, itself or by what it calls. A function with a call or
 // jump that is not known, or that goes to another module, may change all that the psABI lets it, and so may a stub. Those
 // argument registers that a function both pushes and pops it may restore (preserve_most, run-time helpers): restored.
-func (b *builder) registers() {
+func (b *builder) registers(index map[uint64]int32) {
 	funcs := b.graph.Funcs
 	own := make([]decode.RegSet, len(funcs))
-	index := make(map[uint64]int32, len(funcs))
-	for i, f := range funcs {
-		index[f.Entry] = int32(i)
-	}
 	callers := make([][]int32, len(funcs))
 	b.restored = map[uint64]decode.RegSet{}
 	var work []int32
@@ -117,12 +122,8 @@ const hiddenSet = decode.RegSet(1<<decode.RAX | 1<<decode.R10)
 
 // hidden finds which registers of hiddenSet functions may find something in: those that they read before they write them,
 // themselves or in functions that they call by name. Functions of other modules keep to the psABI.
-func (b *builder) hidden() {
+func (b *builder) hidden(index map[uint64]int32) {
 	funcs := b.graph.Funcs
-	index := make(map[uint64]int32, len(funcs))
-	for i, f := range funcs {
-		index[f.Entry] = int32(i)
-	}
 	type call struct {
 		by   int32
 		regs decode.RegSet
@@ -132,13 +133,10 @@ func (b *builder) hidden() {
 	var in []decode.RegSet // by block: registers that some path from the entry to there has not written
 	var work []int32
 	for i, f := range funcs {
-		switch {
-		case f.Stub:
-			continue
-		case f.Incomplete != "":
+		if f.Incomplete != "" {
 			finds[i] = hiddenSet
-			continue
-		case len(f.Blocks) == 0:
+		}
+		if f.Stub || f.Incomplete != "" || len(f.Blocks) == 0 { // what a stub goes to keeps to the psABI
 			continue
 		}
 		in = append(in[:0], make([]decode.RegSet, len(f.Blocks))...)

@@ -22,8 +22,8 @@ func TestHidden(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := &builder{file: f, graph: g, mod: &Module{}}
-	b.registers()
-	b.hidden()
+	b.registers(b.entries())
+	b.hidden(b.entries())
 	entries := map[string]uint64{}
 	for _, fn := range g.Funcs {
 		entries[fn.Name] = fn.Entry

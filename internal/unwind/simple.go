@@ -11,6 +11,8 @@ type Simple struct {
 	// Saved: the caller's frame pointer lies At bytes from the canonical frame address; else it is in the register still.
 	Saved bool
 	At    int32
+	// Lost: it is not known where the caller's frame pointer is.
+	Lost bool
 }
 
 // Simple returns the rules for the instruction at va. The error is ErrNoFrame or ErrFormat as for every table, or says that
@@ -34,6 +36,8 @@ func (t *Table) Simple(va uint64) (Simple, error) {
 	case fp == nil || fp.kind == ruleSame:
 	case fp.kind == ruleOffset && int64(int32(fp.off)) == fp.off:
 		s.Saved, s.At = true, int32(fp.off)
+	case fp.kind == ruleUndefined:
+		s.Lost = true
 	default:
 		return other("frame pointer in another place")
 	}

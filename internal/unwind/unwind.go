@@ -112,13 +112,13 @@ func (t *Table) goFrame(va uint64) (image.GoFrame, bool) {
 	return g.Frame(va)
 }
 
-// goRow is the rules for a frame of Go's. Its frame pointers are nobody's business: what Go code calls keeps none.
+// goRow is the rules for a frame of Go's. Its tables do not say where the caller's frame pointer is.
 func goRow(f image.GoFrame) *row {
 	ret := rule{reg: RA, kind: ruleOffset, off: -8}
 	if f.Outermost {
 		ret.kind = ruleUndefined
 	}
-	return &row{cfaReg: RSP, cfaOff: f.Size + 8, rules: []rule{ret}, ret: RA, start: f.Func}
+	return &row{cfaReg: RSP, cfaOff: f.Size + 8, rules: []rule{ret, {reg: RBP, kind: ruleUndefined}}, ret: RA, start: f.Func}
 }
 
 // Module is a file that is mapped into a process.
