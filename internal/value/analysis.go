@@ -102,12 +102,14 @@ func (a *Analysis) Run(f *cfg.Func) {
 	clear(a.loads)
 	a.ArgsShown = false
 	a.postorder()
+	a.liveness()
+	every := a.twice || len(f.Pads) > 0 // what is not read here may be where control goes on unseen
 	entry := &a.cur
 	a.entry(entry)
-	a.join(&a.in[f.Start], entry)
+	a.join(&a.in[f.Start], entry, allRegs)
 	for _, p := range f.Pads {
 		a.pad(entry)
-		a.join(&a.in[p], entry)
+		a.join(&a.in[p], entry, allRegs)
 	}
 	for changed := true; changed; {
 		changed = false
@@ -126,7 +128,11 @@ func (a *Analysis) Run(f *cfg.Func) {
 			s.live = true
 			for k, t := range blk.Succs {
 				r, v := a.refine(s, blk, k)
-				changes := a.join(&a.in[t], s)
+				live := allRegs
+				if !every {
+					live = a.liveIn[t] | 1<<decode.RSP
+				}
+				changes := a.join(&a.in[t], s, live)
 				a.unrefine(s, r, v)
 				if changes {
 					a.dirty[t] = true
@@ -226,7 +232,6 @@ func (a *Analysis) pad(s *State) {
 // Replay goes over all reachable blocks again, in address order, and calls visit with the state before each instruction.
 // Afterwards Lost tells which expressions the function loses sight of.
 func (a *Analysis) Replay(visit func(block int32, inst int32, i *decode.Inst, s *State)) {
-	a.liveness()
 	a.lost = a.lost[:0]
 	a.tracking = true
 	a.accesses, a.first = a.accesses[:0], a.first[:0]

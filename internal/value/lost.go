@@ -164,7 +164,7 @@ func (a *Analysis) uses(i *decode.Inst, leaves, calls bool) (reads, writes decod
 		}
 	case decode.OpJmp, decode.OpJcc:
 		if leaves {
-			return reads | args | savedSet, 0
+			return reads | args | savedSet | 1<<decode.R11, 0
 		}
 	}
 	return reads, i.Writes

@@ -48,8 +48,9 @@ func (s *State) copyFrom(o *State) {
 	s.joins = j
 }
 
-// join merges o into s and reports whether s changed.
-func (a *Analysis) join(s, o *State) bool {
+// join merges o into s and reports whether s changed. Of registers that are not live, which nothing reads before it writes them,
+// s keeps what it has.
+func (a *Analysis) join(s, o *State, live decode.RegSet) bool {
 	if !s.live {
 		s.copyFrom(o)
 		s.live = true
@@ -65,6 +66,10 @@ func (a *Analysis) join(s, o *State) bool {
 	}
 	junk := decode.RegSet(0)
 	for r := range s.Reg {
+		if live>>r&1 == 0 {
+			junk |= s.Junk & (1 << r)
+			continue
+		}
 		// A register stays junk while no path brings something unknown.
 		if s.Junk|o.Junk != 0 && (s.Junk|o.Junk)>>r&1 != 0 && (s.Reg[r] != 0 || s.Junk>>r&1 != 0) && (o.Reg[r] != 0 || o.Junk>>r&1 != 0) {
 			junk |= 1 << r

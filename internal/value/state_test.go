@@ -155,7 +155,7 @@ func TestStateJoin(t *testing.T) {
 	a.setSlot(o, -32, 4, c(1))
 	a.setSlot(s, 8, 8, c(9)) // an argument that one side overwrites
 	a.setSlot(o, 20, 4, c(9))
-	if !a.join(s, o) {
+	if !a.join(s, o, allRegs) {
 		t.Error("nothing changed")
 	}
 	both := a.T.Join(c(1), c(2))
@@ -167,12 +167,12 @@ func TestStateJoin(t *testing.T) {
 			t.Errorf("slot %d: %s, want %s", off, describe(&a.T, got), describe(&a.T, want))
 		}
 	}
-	if a.join(s, o) {
+	if a.join(s, o, allRegs) {
 		t.Error("joined once more it changed")
 	}
 	// A stack address that a union loses may be anywhere.
 	s.Reg[decode.RBP], o.Reg[decode.RBP] = a.T.Intern(Expr{Kind: Stack, Off: -8}), 0
-	if a.join(s, o); !s.Escaped {
+	if a.join(s, o, allRegs); !s.Escaped {
 		t.Error("a frame pointer is lost in a union and the frame has not escaped")
 	}
 }
