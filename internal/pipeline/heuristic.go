@@ -1,11 +1,13 @@
 package pipeline
 
 import (
+	"bytes"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"syspart/internal/callgraph"
+	"syspart/internal/image"
 	"syspart/internal/link"
 	"syspart/profile"
 )
@@ -85,16 +87,25 @@ func (l *loader) directories(m *link.Module) []string {
 	return out
 }
 
-// exportsAny reports whether a file is a library that exports one of the names.
+// exportsAny reports whether a file is a library that exports one of the names. Of most files its symbols are read and no
+// more: a directory may hold all libraries of the system.
 func (l *loader) exportsAny(file string, names []string) bool {
-	m, err := l.summarize(filepath.Join("/", l.opt.Root, file), nil)
+	file = filepath.Join("/", l.opt.Root, file)
+	data, sum, err := l.contents(file)
 	if err != nil {
 		return false
 	}
-	for i := range m.Dyn.Symbols {
-		if s := &m.Dyn.Symbols[i]; !s.Undefined && slices.Contains(names, s.Name) {
-			return true
-		}
+	// A name that is not in the file is not among its symbols; symbols may share their ends.
+	if !slices.ContainsFunc(names, func(name string) bool { return bytes.Contains(data, append([]byte(name), 0)) }) {
+		return false
 	}
-	return false
+	f, err := image.ParseDebug(file, data, sum, nil)
+	if err != nil {
+		return false
+	}
+	exports := slices.ContainsFunc(f.Dyn.Symbols, func(s image.Symbol) bool { return !s.Undefined && slices.Contains(names, s.Name) })
+	if exports {
+		_, err = l.summarize(file, nil)
+	}
+	return exports && err == nil
 }
