@@ -71,6 +71,7 @@ type slicer struct {
 	stores   []decode.RegSet     // by block: registers at fixed offsets from which it writes memory
 	stamp    []uint32            // by block: last walk that visited it
 	slot     []query             // by block: the place that walk looked for, if in memory
+	more     visits              // blocks that the walk visited for several places
 	walk     uint32
 	predAt   []int32
 	predList []int32
@@ -252,16 +253,12 @@ func (d *defs) add(at int32, q query) {
 // position k. Stores through other registers are taken to be to other memory: the slots that matter are those to which
 // the compiler spilled a register.
 func (s *slicer) storing(q query, k int32) (d defs) {
-	type visit struct {
-		block int32
-		q     query
-	}
 	type item struct {
 		visit
 		k int32 // exclusive upper bound
 	}
 	s.walk++
-	var seen map[visit]bool // of blocks that are visited for several places, where the stack is not balanced
+	s.more.reset() // of blocks that are visited for several places, where the stack is not balanced
 	var room [16]item
 	work := append(room[:0], item{visit{s.w.blkOf[k], q}, k})
 	for len(work) > 0 {
@@ -325,22 +322,70 @@ func (s *slicer) storing(q query, k int32) (d defs) {
 			switch {
 			case s.stamp[p] != s.walk:
 				s.stamp[p], s.slot[p] = s.walk, q
-			case s.slot[p] == q || seen[v]:
+			case s.slot[p] == q || !s.more.add(v):
 				continue
-			default:
-				if seen == nil {
-					seen = make(map[visit]bool)
-				}
-				if len(seen) >= slicePaths*len(s.w.blocks) {
-					d.lost = true
-					return d
-				}
-				seen[v] = true
+			case s.more.n > slicePaths*len(s.w.blocks):
+				d.lost = true
+				return d
 			}
 			work = append(work, item{v, s.w.blocks[p].Last})
 		}
 	}
 	return d
+}
+
+// visit is a block that a walk came to looking for a place.
+type visit struct {
+	block int32
+	q     query
+}
+
+// visits is a set of visits of one walk: open addressing, in memory that all walks share.
+type visits struct {
+	slots []seenVisit
+	walk  uint64
+	n     int
+}
+
+type seenVisit struct {
+	visit
+	walk uint64 // another one than the present: the slot is free
+}
+
+// reset empties the set.
+func (t *visits) reset() { t.walk, t.n = t.walk+1, 0 }
+
+// add reports whether v is new.
+func (t *visits) add(v visit) bool {
+	if 2*t.n >= len(t.slots) {
+		old := t.slots
+		t.slots = make([]seenVisit, max(64, 2*len(old)))
+		for i := range old {
+			if old[i].walk == t.walk {
+				t.put(old[i].visit)
+			}
+		}
+	}
+	if !t.put(v) {
+		return false
+	}
+	t.n++
+	return true
+}
+
+func (t *visits) put(v visit) bool {
+	const golden = 0x9e3779b97f4a7c15
+	key := (uint64(v.q.disp)<<5|uint64(v.q.reg))*golden + uint64(v.block)
+	mask := uint64(len(t.slots) - 1)
+	for i := key * golden >> 32 & mask; ; i = (i + 1) & mask {
+		switch s := &t.slots[i]; {
+		case s.walk != t.walk:
+			s.visit, s.walk = v, t.walk
+			return true
+		case s.visit == v:
+			return false
+		}
+	}
 }
 
 // callerSaved are the registers that a callee may change (psABI, "Register Usage").
