@@ -66,10 +66,10 @@ func (g *Graph) classOf(f int32, k TakenKind, by int32) class {
 	if !g.nss {
 		return classPlain
 	}
-	if fn.Name.Len > 0 && (nameService(m) || g.mods[m.Index].libc) && strings.HasPrefix(m.String(fn.Name), "_nss_") {
+	if fn.Name.Len > 0 && (g.mods[m.Index].service || g.mods[m.Index].libc) && strings.HasPrefix(m.String(fn.Name), "_nss_") {
 		return classNSS
 	}
-	if nameService(m) && by >= 0 {
+	if g.mods[m.Index].service && by >= 0 {
 		if b, _ := g.fn(by); b == m {
 			return classPrivate
 		}
@@ -107,10 +107,13 @@ func (g *Graph) accepts(k *setKey, f int32) bool {
 
 // setOf is the set of an unresolved call of function f; c is nil for code that is not known.
 func (g *Graph) setOf(f int32, m *link.Module, fn *summary.Func, c *summary.Call) Set {
-	k := setKey{mask: classPlain, mod: int32(m.Index), args: maxArgs}
+	k := setKey{mask: classPlain, mod: -1, args: maxArgs}
 	if g.Level >= LevelC {
 		st := &g.mods[m.Index]
-		k.mask |= classPrivate
+		if st.service { // no other module has functions of its own: sets that are alike are one
+			k.mask |= classPrivate
+			k.mod = int32(m.Index)
+		}
 		if st.libc || g.P.Interp < 0 {
 			k.mask |= classVDSO
 			k.getres = g.P.Interp < 0 || g.callsGetres(m, fn)

@@ -155,6 +155,7 @@ type modState struct {
 	lazyStubs bool
 	lookedUp  bool   // from level c on: a live look-up's name is not known
 	libc      bool   // loader or libc: looks names of other modules up by itself
+	service   bool   // a plug-in of libc's name service
 	start     bitset // of its functions, those of libc's start and exit code
 	dlsym     bool   // imports dlsym
 	lookups   bitset // of its calls, if it does: those of dlsym

@@ -33,6 +33,7 @@ func (g *Graph) prepare() {
 			}
 		}
 		st.regLive = newBitset(len(st.regions) + 1)
+		st.service = nameService(m)
 		st.libc = len(m.Dyn.Needed) == 0 && i != 0 || i == g.P.Interp
 		for k := range m.Dyn.Symbols {
 			s := &m.Dyn.Symbols[k]

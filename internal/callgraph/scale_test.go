@@ -1,0 +1,28 @@
+package callgraph
+
+import (
+	"testing"
+
+	"syspart/internal/testbin"
+)
+
+// There are as many sets of targets as calls differ in, however many modules a program has: each set is held against every
+// function whose address is taken.
+func TestSetsOfModules(t *testing.T) {
+	p := load(t, testbin.Need(t, "named", "bind9"))
+	for _, level := range levels {
+		g := New(p, level)
+		g.WalkSignals(whole(g, mainOf(t, g)))
+		alike := map[setKey]bool{}
+		for i := range g.sets {
+			k := g.sets[i].key
+			if k.mod >= 0 && !nameService(p.Modules[k.mod]) {
+				t.Errorf("level %v: a set of %s alone, which has no functions of its own", level, p.Modules[k.mod].Path)
+			}
+			if k.mod = -1; k.mask&classPrivate == 0 && alike[k] {
+				t.Errorf("level %v: two sets %+v", level, k)
+			}
+			alike[k] = true
+		}
+	}
+}
