@@ -25,6 +25,7 @@ type memory struct {
 	readers map[int32][]int32
 	targets [][]target // by pointer of the module: where it points, if known
 	known   []bool
+	apart   []uint64   // slots of the pointers that are distances
 	places  placeTable // see placeOf
 }
 
@@ -88,8 +89,9 @@ func (w *solver) placeOf(t token) *dataPlace {
 		p.writable, p.relro = writable(m, t.addr), m.Relro.Contains(t.addr)
 		i := pointerOver(m, r.Start)
 		p.points = i < len(m.Ptrs) && m.Ptrs[i].Slot < r.End
-		for ; i < len(m.Ptrs) && m.Ptrs[i].Slot < r.End && !p.distances; i++ {
-			p.distances = m.Ptrs[i].Kind == summary.PtrDistance
+		if p.points { // objects may be large, and many
+			k, _ := slices.BinarySearch(mem.apart, m.Ptrs[i].Slot)
+			p.distances = k < len(mem.apart) && mem.apart[k] < r.End
 		}
 	}
 	return p

@@ -27,8 +27,9 @@ type solver struct {
 	params     []*pointers // by function and parameter, eight each; nil: none
 	anyParam   []uint8     // by function: bit k: parameter k may be anything that has escaped
 	results    []pointers
-	readers    [][]int32 // by function: who reads its result
-	called     bitset    // functions that sites may call which do not know it
+	readers    [][]int32         // by function: who reads its result, some more than once
+	reading    map[[2]int32]bool // who reads what by calls through pointers
+	called     bitset            // functions that sites may call which do not know it
 	special    map[int32]*specialFunc
 	isSpecial  bitset  // the keys of special
 	compared   []uint8 // by function: arguments that are only compared, see opaque
@@ -61,7 +62,7 @@ type specialFunc struct {
 func (g *Graph) solve() {
 	n := g.P.Funcs()
 	w := &solver{g: g, mem: make([]memory, len(g.P.Modules)), params: make([]*pointers, 8*n), anyParam: make([]uint8, n), results: make([]pointers, n),
-		readers: make([][]int32, n), called: newBitset(n), special: map[int32]*specialFunc{}, queued: newBitset(n), entered: newBitset(n), tables: map[token][]token{}, isSpecial: newBitset(n),
+		readers: make([][]int32, n), reading: map[[2]int32]bool{}, called: newBitset(n), special: map[int32]*specialFunc{}, queued: newBitset(n), entered: newBitset(n), tables: map[token][]token{}, isSpecial: newBitset(n),
 		noted: newBitset(len(g.followed)), self: make([]int32, n), compared: make([]uint8, n)}
 	for f := range w.self {
 		w.self[f] = int32(f)
@@ -79,6 +80,11 @@ func (g *Graph) solve() {
 		}
 		w.mem[mi] = memory{areas: a, escaped: newBitset(len(a.fine) + 1), cells: map[int32][]cell{}, readers: map[int32][]int32{},
 			targets: make([][]target, len(m.Ptrs)), known: make([]bool, len(m.Ptrs))}
+		for i := range m.Ptrs {
+			if m.Ptrs[i].Kind == summary.PtrDistance {
+				w.mem[mi].apart = append(w.mem[mi].apart, m.Ptrs[i].Slot)
+			}
+		}
 	}
 	w.bound()
 	w.findSpecial()
@@ -423,9 +429,18 @@ func (w *solver) reads(f int32, mi int, c *summary.Call, k uint32, list []int32)
 		return // it always goes to the same ones
 	}
 	for _, h := range list {
-		if !slices.Contains(w.readers[h], f) {
-			w.readers[h] = append(w.readers[h], f)
+		l := w.readers[h]
+		if len(l) > 0 && l[len(l)-1] == f {
+			continue
 		}
+		if c.Kind == summary.Indirect { // passed again and again; others come here once
+			k := [2]int32{h, f}
+			if w.reading[k] {
+				continue
+			}
+			w.reading[k] = true
+		}
+		w.readers[h] = append(l, f)
 	}
 }
 
