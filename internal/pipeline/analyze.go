@@ -97,7 +97,7 @@ func (l *loader) analysis(ctx context.Context, binary string, from []string) (*A
 		w.programs(l, r)
 		a.Sets = append(a.Sets, Set{From: s, Calls: r.Calls.Union(syscalls.Always()), Functions: r.Functions()})
 	}
-	a.Unresolved = w.list
+	a.Unresolved = w.sorted()
 	a.Assumptions = assumptions(g)
 	return a, nil
 }

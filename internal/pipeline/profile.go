@@ -106,7 +106,7 @@ func (l *loader) document(ctx context.Context, g *callgraph.Graph, f *phase.Find
 		return nil, err
 	}
 	p.Executes = ps.sorted()
-	p.Unresolved = w.list
+	p.Unresolved = w.sorted()
 	p.Assumptions = assumptions(g)
 	return p, nil
 }

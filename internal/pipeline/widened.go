@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -36,10 +37,15 @@ func (w *places) put(u profile.Unresolved) {
 	if !w.seen[u] {
 		w.seen[u] = true
 		w.list = append(w.list, u)
-		slices.SortFunc(w.list, func(a, b profile.Unresolved) int {
-			return strings.Compare(a.What+"\x00"+a.Module+"\x00"+a.Offset+"\x00"+a.Effect, b.What+"\x00"+b.Module+"\x00"+b.Offset+"\x00"+b.Effect)
-		})
 	}
+}
+
+// sorted returns all of them in order.
+func (w *places) sorted() []profile.Unresolved {
+	slices.SortStableFunc(w.list, func(a, b profile.Unresolved) int {
+		return cmp.Or(strings.Compare(a.What, b.What), strings.Compare(a.Module, b.Module), strings.Compare(a.Offset, b.Offset), strings.Compare(a.Effect, b.Effect))
+	})
+	return w.list
 }
 
 func (w *widened) add(r *callgraph.Reach) {
