@@ -104,7 +104,7 @@ func judgeAnybin(opt options, results []analysis) bool {
 			within++
 		}
 	}
-	fmt.Fprintf(opt.out, "| files | answers | clear errors | bad ends | every call open | within 1 s | longest | most memory |\n")
+	fmt.Fprintf(opt.out, "| files | answers | clear errors | bad ends | every call open | within 1 s of processor time | longest | most memory |\n")
 	fmt.Fprintf(opt.out, "| --- | --- | --- | --- | --- | --- | --- | --- |\n")
 	fmt.Fprintf(opt.out, "| %d | %d | %d | %d | %d | %d | %.1f s (%s) | %d MiB (%s) |\n\n", len(results), answers, len(results)-answers-bad, bad, open, within,
 		slow.took.Seconds(), filepath.Base(slow.path), big.rss>>10, filepath.Base(big.path))

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"syspart/internal/syscalls"
 )
 
@@ -20,33 +22,45 @@ type analysis struct {
 	calls syscalls.Set
 	err   error // what is wrong with how it ended; nil also for a clear error of the tool's
 	clear string
-	took  time.Duration
-	rss   int64 // largest resident set, KiB
+	took  time.Duration // of processors, which does not depend on what else they do
+	rss   int64         // largest resident set, KiB
 }
+
+// patience is how many times as long as its limit of processor time an analysis may take on a clock.
+const patience = 10
 
 // analyze runs the program under test on one file. Exit status 0 must come with a list of calls, 1 with one line on
 // standard error; for from=entry an error of the tool's is an error here too, since there is nothing to compare.
 func analyze(ctx context.Context, opt options, from, path string) analysis {
 	a := analysis{path: path}
-	limited, cancel := context.WithTimeout(ctx, opt.limit)
+	limited, cancel := context.WithTimeout(ctx, patience*opt.limit)
 	defer cancel()
 	cmd := exec.CommandContext(limited, opt.syspart, "analyze", "-o", "names", "--from", from, path)
 	var out, msg bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &msg
-	start := time.Now()
-	err := cmd.Run()
-	a.took = time.Since(start)
+	err := cmd.Start()
+	if err == nil {
+		most := uint64(opt.limit/time.Second) + 1
+		if err := unix.Prlimit(cmd.Process.Pid, unix.RLIMIT_CPU, &unix.Rlimit{Cur: most, Max: most}, nil); err != nil && !errors.Is(err, unix.ESRCH) {
+			a.err = err
+		}
+		err = cmd.Wait()
+	}
 	if cmd.ProcessState != nil {
+		a.took = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 		if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
 			a.rss = usage.Maxrss
 		}
 	}
 	var exit *exec.ExitError
 	switch {
+	case a.err != nil:
 	case ctx.Err() != nil:
 		a.err = ctx.Err()
 	case limited.Err() != nil:
-		a.err = fmt.Errorf("not done within %v", opt.limit)
+		a.err = fmt.Errorf("not done within %v", patience*opt.limit)
+	case err != nil && a.took >= opt.limit: // the kernel has ended it
+		a.err = fmt.Errorf("not done within %v of processor time", opt.limit)
 	case err == nil:
 		a.calls, a.err = parseNames(out.String())
 	case errors.As(err, &exit) && exit.ExitCode() == 1:
@@ -143,7 +157,7 @@ func judgeCrash(opt options, results []analysis) bool {
 			}
 		}
 		slow := byTime[len(byTime)-1]
-		fmt.Fprintf(opt.out, "time: median %v, longest %v (%s), sum %v; memory: at most %d MiB (%s)\n",
+		fmt.Fprintf(opt.out, "processor time: median %v, longest %v (%s), sum %v; memory: at most %d MiB (%s)\n",
 			byTime[len(byTime)/2].took.Round(time.Millisecond), slow.took.Round(time.Millisecond), slow.path,
 			total.Round(time.Second), rss.rss>>10, rss.path)
 	}

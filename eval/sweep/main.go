@@ -38,7 +38,7 @@ type options struct {
 	dirs    []string      // where programs are looked for
 	jobs    int           // programs at once
 	min     int           // fewer programs checked are a failure
-	limit   time.Duration // of one analysis
+	limit   time.Duration // processor time of one analysis
 	match   string        // only programs whose path contains this
 	out     io.Writer
 }
@@ -54,7 +54,7 @@ func main() {
 	dirs := flags.String("dirs", "/usr/bin:/usr/sbin", "`directories` with programs")
 	flags.IntVar(&opt.jobs, "j", runtime.NumCPU(), "programs at `once`")
 	flags.IntVar(&opt.min, "min", 0, "fail if fewer than `n` programs were checked")
-	flags.DurationVar(&opt.limit, "limit", 2*time.Minute, "`time` that one analysis may take")
+	flags.DurationVar(&opt.limit, "limit", 2*time.Minute, "processor `time` that one analysis may take")
 	flags.StringVar(&opt.match, "match", "", "only programs whose path contains `text`")
 	flags.Parse(os.Args[2:])
 	opt.dirs = filepath.SplitList(*dirs)

@@ -13,8 +13,12 @@ import (
 	"syspart/internal/syscalls"
 )
 
-// traceLimit is how long a program may run. What it did until then counts.
-const traceLimit = 5 * time.Second
+// traceLimit is how long a program may run. What it did until then counts; one that has not come to anything, on a machine
+// with much else to do, may take startLimit.
+const (
+	traceLimit = 5 * time.Second
+	startLimit = time.Minute
+)
 
 // cage runs a program where it can do no harm: no network, nobody else's processes, and nothing writable but $1, which is
 // its working and home directory. All of it ends with its first process.
@@ -57,7 +61,10 @@ func recall(ctx context.Context, opt options) (bool, error) {
 			return r
 		}
 		for _, arg := range []string{"--version", "--help"} {
-			set, err := observe(ctx, work, caged, path, arg)
+			set, err := observe(ctx, work, caged, path, arg, traceLimit)
+			if errors.Is(err, errNoTrace) {
+				set, err = observe(ctx, work, caged, path, arg, startLimit)
+			}
 			if err != nil {
 				r.err = fmt.Errorf("strace %s: %w", arg, err)
 				return r
@@ -76,8 +83,10 @@ func recall(ctx context.Context, opt options) (bool, error) {
 	return judgeRecall(opt, results), ctx.Err()
 }
 
+var errNoTrace = errors.New("no trace was written")
+
 // observe returns the calls that one run of a program makes.
-func observe(ctx context.Context, work string, caged bool, path, arg string) (syscalls.Set, error) {
+func observe(ctx context.Context, work string, caged bool, path, arg string, limit time.Duration) (syscalls.Set, error) {
 	dir, err := os.MkdirTemp(work, "run")
 	if err != nil {
 		return syscalls.Set{}, err
@@ -88,7 +97,7 @@ func observe(ctx context.Context, work string, caged bool, path, arg string) (sy
 	if caged {
 		argv = append(append(append([]string{}, cage...), dir), argv...)
 	}
-	ctx, cancel := context.WithTimeout(ctx, traceLimit)
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Dir = dir
@@ -97,7 +106,7 @@ func observe(ctx context.Context, work string, caged bool, path, arg string) (sy
 	cmd.Run()
 	f, err := os.Open(trace)
 	if errors.Is(err, os.ErrNotExist) {
-		return syscalls.Set{}, errors.New("no trace was written")
+		return syscalls.Set{}, errNoTrace
 	} else if err != nil {
 		return syscalls.Set{}, err
 	}

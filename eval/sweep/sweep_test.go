@@ -104,6 +104,7 @@ func TestSweep(t *testing.T) {
 		{"long error", "echo a >&2; echo b >&2; exit 1", false, false, "2 lines"},
 		{"panic", "echo 'panic: oh' >&2; exit 2", false, false, "panic: oh"},
 		{"killed", "kill -SEGV $$", false, false, "segmentation fault"},
+		{"endless", "while :; do :; done", false, false, "not done within 1s of processor time"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			fake := filepath.Join(t.TempDir(), "syspart")
@@ -111,7 +112,7 @@ func TestSweep(t *testing.T) {
 				t.Fatal(err)
 			}
 			var out bytes.Buffer
-			opt := options{syspart: fake, dirs: []string{dir}, jobs: 1, min: 1, limit: time.Minute, out: &out}
+			opt := options{syspart: fake, dirs: []string{dir}, jobs: 1, min: 1, limit: time.Second, out: &out}
 			if ok, err := recall(context.Background(), opt); err != nil || ok != c.recall {
 				t.Errorf("recall: %v, %v, want %v\n%s", ok, err, c.recall, out.String())
 			}
