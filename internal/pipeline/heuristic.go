@@ -12,8 +12,11 @@ import (
 	"syspart/profile"
 )
 
-// maxDirectory bounds the entries of a directory of modules that are looked at.
+// maxDirectory bounds the libraries of a directory of modules that are looked at.
 const maxDirectory = 2000
+
+// escape makes a name a pattern that only it matches.
+var escape = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`)
 
 // plugins returns libraries that a module may load by a name that is not known although all that it looks up in them is
 // known: those in the directories that it has as strings which export one of these names (SysPart, section 4.3: libraries
@@ -69,9 +72,10 @@ func (l *loader) directories(m *link.Module) []string {
 		if !strings.HasPrefix(dir, "/") || strings.Count(dir, "/") < 2 {
 			continue
 		}
-		names, _ := l.view.ReadDir(filepath.Join("/", l.opt.Root, dir)) // of a file: none
+		// Only of libraries is it noted that they are there: processes come to /proc, and files to /tmp.
+		names := l.view.Glob(filepath.Join(escape.Replace(filepath.Join("/", l.opt.Root, dir)), "*.so*"))
 		for _, n := range names[:min(maxDirectory, len(names))] {
-			if !strings.HasSuffix(n, ".so") && !strings.Contains(n, ".so.") {
+			if n = filepath.Base(n); !strings.HasSuffix(n, ".so") && !strings.Contains(n, ".so.") {
 				continue
 			}
 			path := filepath.Join(dir, n)

@@ -1,9 +1,14 @@
 package pipeline
 
 import (
+	"os"
+	"path/filepath"
+	"slices"
 	"testing"
 
+	"syspart/internal/link"
 	"syspart/internal/testbin"
+	"syspart/internal/view"
 )
 
 // Whether a library exports a name is told without analysing it: a directory may hold all libraries of the system.
@@ -33,5 +38,48 @@ int plugin_start(const char *s) { return (int)strlen(s); }
 	defer l.close()
 	if l.exportsAny("/etc/passwd", []string{"root"}) || l.exportsAny(lib+".none", []string{"plugin_start"}) {
 		t.Error("what is no library exports something")
+	}
+}
+
+// Of a directory that a module names only the libraries count: what else comes and goes there changes no answer.
+func TestDirectories(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "root[1] *")
+	dir := filepath.Join(root, "usr/plug-ins")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write := func(name string) {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, n := range []string{"a.so", "b.so.1", "c.sock", "d"} {
+		write(n)
+	}
+	l := newLoader(&Options{NoCache: true, Root: root})
+	defer l.close()
+	l.view = view.New()
+	s, err := l.summarize(testbin.BuildText(t, "names.c", `#include <dlfcn.h>
+void *plug(const char *s) { return dlsym(dlopen(s, 1), "plugin_start"); }
+const char *where[] = {"/usr/plug-ins", "/proc/"};
+`, "-O1", "-shared", "-fPIC"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"/usr/plug-ins/a.so", "/usr/plug-ins/b.so.1"}
+	if got := l.directories(&link.Module{Module: s}); !slices.Equal(got, want) {
+		t.Fatalf("libraries are %q, want %q", got, want)
+	}
+	notes, ok := l.view.Notes()
+	if !ok {
+		t.Fatal("a question was answered in two ways")
+	}
+	write("e")
+	if !view.Hold(notes) {
+		t.Error("another file makes another answer")
+	}
+	write("f.so")
+	if view.Hold(notes) {
+		t.Error("another library makes no other answer")
 	}
 }
