@@ -12,13 +12,14 @@ import (
 
 // Some code of glibc runs only for what a program has asked for through other functions of libc's interface, and keeps in
 // objects that are libc's alone. It is behind a gate: its calls and system calls are none until a function that opens the
-// gate, a key, is live.
+// gate, a key, is live. Some keys open it only by what they are given: they do not count where all that call them by name give
+// them numbers that do not.
 //
 //   - pthread_create sets processors and scheduling of the new thread if its attributes say so (nptl/pthread_create.c,
-//     create_thread and collect_default_sched). Attributes say so after pthread_attr_setaffinity_np or
-//     pthread_attr_setinheritsched; pthread_setattr_default_np sets those that threads get without.
+//     create_thread and collect_default_sched). Attributes say so after pthread_attr_setaffinity_np or, given
+//     PTHREAD_EXPLICIT_SCHED, pthread_attr_setinheritsched; pthread_setattr_default_np sets those that threads get without.
 //   - The mutex functions change the thread's priority for mutexes with the protocol PTHREAD_PRIO_PROTECT (nptl/tpp.c),
-//     which pthread_mutexattr_setprotocol sets.
+//     which pthread_mutexattr_setprotocol sets if it is given that; it refuses what is none of the three protocols.
 //   - The loader profiles a library with setitimer if LD_PROFILE names it (elf/dl-profile.c). The environment is as given,
 //     and we give it none.
 //
@@ -41,11 +42,14 @@ type sysRef struct {
 
 // gates are those of a program.
 type gates struct {
-	list  []gate
-	funcs bitset          // functions with something behind a gate
-	keys  bitset          // functions that open one
-	calls map[CallRef]int // index into list
-	sys   map[sysRef]int
+	list   []gate
+	funcs  bitset          // functions with something behind a gate
+	keys   bitset          // functions that open one, and stubs that lead to them
+	turned bitset          // keys that do, as far as is known
+	tame   bitset          // keys that do not where they are called by name
+	leads  map[int32]int32 // stubs to keys that are tame
+	calls  map[CallRef]int // index into list
+	sys    map[sysRef]int
 }
 
 // behind reports whether a call is behind a gate that is shut.
@@ -60,7 +64,9 @@ func (g *Graph) behindSys(s sysRef) bool {
 	return ok && g.shut(i)
 }
 
-func (g *Graph) shut(i int) bool { return !slices.ContainsFunc(g.gates.list[i].keys, g.live.has) }
+func (g *Graph) shut(i int) bool {
+	return !slices.ContainsFunc(g.gates.list[i].keys, g.gates.turned.has)
+}
 
 // Gated reports whether code of the program is behind gates that are shut.
 func (g *Graph) Gated() bool {
@@ -72,16 +78,69 @@ func (g *Graph) Gated() bool {
 	return false
 }
 
-// opened lets the functions behind the gates that key opens be looked at again.
-func (w *solver) opened(key int32) {
+// reached notes that something of this kind leads to f, which may be a key.
+func (w *solver) reached(f int32, kind EdgeKind) {
 	gs := &w.g.gates
-	if !gs.keys.has(key) {
+	if !gs.keys.has(f) {
 		return
 	}
-	for c, i := range gs.calls {
+	key := f
+	if k, ok := gs.leads[f]; ok {
+		key = k
+	}
+	if gs.tame.has(key) && (kind == DirectCall || kind == SymbolCall || kind == IFuncCall) || !gs.turned.set(key) {
+		return
+	}
+	for c, i := range gs.calls { // what is behind the gate is looked at again
 		if slices.Contains(gs.list[i].keys, key) && w.entered.has(c.Func) {
 			w.entered[c.Func>>6] &^= 1 << (uint(c.Func) & 63)
 			w.push(c.Func)
+		}
+	}
+}
+
+// disarm marks the functions of libc by that name as tame if all calls by name give them one of these numbers as argument k.
+// Those that are given to somebody else to call count all the same.
+func (g *Graph) disarm(libc *link.Module, name string, k int, harmless ...int32) {
+	l, _ := exports(libc, name)
+	keys := globals(libc, l)
+	stubs := map[int32]int32{}
+	for mi, m := range g.P.Modules {
+		if m != libc && !m.Imports(name) {
+			continue
+		}
+		for i := range m.Funcs {
+			if f := int32(m.Base) + int32(i); m.Funcs[i].Flags&summary.Stub != 0 {
+				for _, t := range g.throughStub(f) {
+					if slices.Contains(keys, t) {
+						stubs[f] = t
+					}
+				}
+			}
+		}
+		for i := range m.Calls {
+			c, wild := &m.Calls[i], false
+			if c.Kind == summary.Indirect {
+				continue
+			}
+			m.Each(c.Args[k], func(_ int32, e value.Expr) {
+				wild = wild || e.Kind != value.Const || e.Any || !slices.Contains(harmless, int32(e.Off))
+			})
+			if !wild {
+				continue
+			}
+			g.callTargets(mi, m, c, func(t int32) {
+				keys = slices.DeleteFunc(keys, func(x int32) bool { return x == t })
+			})
+		}
+	}
+	for _, f := range keys {
+		g.gates.tame.set(f)
+	}
+	for s, f := range stubs {
+		if g.gates.tame.has(f) {
+			g.gates.keys.set(s)
+			g.gates.leads[s] = f
 		}
 	}
 }
@@ -92,7 +151,8 @@ var schedules = calls("sched_setaffinity", "sched_setscheduler", "sched_getsched
 // findGates finds what is behind gates.
 func (g *Graph) findGates() {
 	n := g.P.Funcs()
-	g.gates = gates{funcs: newBitset(n), keys: newBitset(n), calls: map[CallRef]int{}, sys: map[sysRef]int{}}
+	g.gates = gates{funcs: newBitset(n), keys: newBitset(n), turned: newBitset(n), tame: newBitset(n), leads: map[int32]int32{},
+		calls: map[CallRef]int{}, sys: map[sysRef]int{}}
 	if g.P.Musl || g.P.Interp < 0 {
 		return
 	}
@@ -153,6 +213,7 @@ func (g *Graph) gateThreads(m *link.Module) {
 	if !ok || !all {
 		return
 	}
+	g.disarm(m, "pthread_attr_setinheritsched", 1, 0) // PTHREAD_INHERIT_SCHED
 	i := g.newGate(globals(m, keys))
 	for _, f := range creates {
 		g.gateSys(m, f, i, schedules)
@@ -227,6 +288,7 @@ func (g *Graph) gateMutexes(m *link.Module) {
 				continue
 			}
 			if i < 0 {
+				g.disarm(m, "pthread_mutexattr_setprotocol", 1, 0, 1) // PTHREAD_PRIO_NONE, PTHREAD_PRIO_INHERIT
 				i = g.newGate(globals(m, keys))
 			}
 			g.gateCall(m, f, k, i)

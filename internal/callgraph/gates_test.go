@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"strings"
 	"testing"
 
 	"syspart/internal/image"
@@ -24,6 +25,10 @@ const gatesSource = `
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void *work(void *arg) { pthread_mutex_lock(&lock); pthread_mutex_unlock(&lock); return arg; }
+
+typedef int setter(pthread_mutexattr_t *, int);
+__attribute__((noipa)) int with_setter(setter *set, pthread_mutexattr_t *m) { return set(m, PTHREAD_PRIO_PROTECT); }
+__attribute__((noipa)) int use_box(setter **box, pthread_mutexattr_t *m) { return (*box)(m, PTHREAD_PRIO_PROTECT); }
 
 int main(void)
 {
@@ -55,6 +60,30 @@ int main(void)
 	pthread_attr_setinheritsched(&attr, PTHREAD_EXPLICIT_SCHED);
 	pthread_attr_setschedparam(&attr, &param);
 	with = &attr;
+#endif
+#ifdef INHERIT_SCHED
+	pthread_attr_setinheritsched(&attr, PTHREAD_INHERIT_SCHED);
+	with = &attr;
+#endif
+#if defined INHERIT || defined GIVEN || defined POINTER || defined BOX
+	pthread_mutexattr_t m;
+	pthread_mutexattr_init(&m);
+#ifdef INHERIT
+	pthread_mutexattr_setprotocol(&m, PTHREAD_PRIO_INHERIT);
+#endif
+#ifdef GIVEN
+	volatile int protocol = PTHREAD_PRIO_PROTECT;
+	pthread_mutexattr_setprotocol(&m, protocol);
+#endif
+#ifdef POINTER
+	with_setter(pthread_mutexattr_setprotocol, &m);
+#endif
+#ifdef BOX
+	setter **box = malloc(sizeof *box);
+	*box = pthread_mutexattr_setprotocol;
+	use_box(box, &m);
+#endif
+	pthread_mutex_init(&lock, &m);
 #endif
 #ifdef CEILING
 	pthread_mutexattr_t m;
@@ -89,9 +118,16 @@ func TestGates(t *testing.T) {
 		{"OWN", affinity.Union(schedule), syscalls.Set{}},
 		{"SCHEDULE", affinity.Union(schedule), names("sched_get_priority_min", "sched_get_priority_max")},
 		{"CEILING", ceiling, syscalls.Set{}},
+		{"INHERIT_SCHED", syscalls.Set{}, syscalls.Set{}},
+		{"INHERIT", syscalls.Set{}, syscalls.Set{}},
+		{"GIVEN", ceiling, syscalls.Set{}},
+		{"POINTER", ceiling, syscalls.Set{}},
+		{"POINTER -fno-pie -no-pie", ceiling, syscalls.Set{}},
+		{"BOX", ceiling, syscalls.Set{}},
+		{"BOX -fno-pie -no-pie", ceiling, syscalls.Set{}},
 	} {
 		t.Run(c.define, func(t *testing.T) {
-			bin := testbin.BuildText(t, "gates.c", gatesSource, "-O2", "-pthread", "-D"+c.define)
+			bin := testbin.BuildText(t, "gates.c", gatesSource, append([]string{"-O2", "-pthread"}, strings.Fields("-D"+c.define)...)...)
 			g := New(load(t, bin), Best)
 			if !g.Gated() && c.define == "PLAIN" {
 				t.Error("nothing is behind a gate")

@@ -126,6 +126,7 @@ func (g *Graph) take(f int32, e Evidence) {
 	}
 	if g.solver != nil {
 		g.solver.changes++
+		g.solver.reached(f, TakenCall)
 	}
 	if g.taken[f].Kind == NotTaken {
 		g.taken[f] = e
@@ -157,6 +158,9 @@ func (g *Graph) activate(e Edge) {
 }
 
 func (g *Graph) enliven(e Edge) {
+	if g.solver != nil {
+		g.solver.reached(e.To, e.Kind)
+	}
 	if !g.live.set(e.To) {
 		return
 	}
@@ -165,7 +169,6 @@ func (g *Graph) enliven(e Edge) {
 		if e.Kind == Root {
 			g.solver.open(e.To)
 		}
-		g.solver.opened(e.To)
 		g.solver.push(e.To)
 		return
 	}
