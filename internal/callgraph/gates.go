@@ -20,6 +20,10 @@ import (
 //     PTHREAD_EXPLICIT_SCHED, pthread_attr_setinheritsched; pthread_setattr_default_np sets those that threads get without.
 //   - The mutex functions change the thread's priority for mutexes with the protocol PTHREAD_PRIO_PROTECT (nptl/tpp.c),
 //     which pthread_mutexattr_setprotocol sets if it is given that; it refuses what is none of the three protocols.
+//   - glob looks up who is logged in and users' directories if its flags have GLOB_TILDE or GLOB_TILDE_CHECK (posix/glob.c);
+//     the patterns that it hands to itself have no flags that it was not given.
+//   - A thread that ends unregisters the services that it has registered with svc_register, which asks the port mapper
+//     (sunrpc/rpc_thread.c and svc.c): libc's own part of Sun's remote procedure calls, not libtirpc's.
 //   - The loader profiles a library with setitimer if LD_PROFILE names it (elf/dl-profile.c). The environment is as given,
 //     and we give it none.
 //
@@ -99,14 +103,19 @@ func (w *solver) reached(f int32, kind EdgeKind) {
 	}
 }
 
-// disarm marks the functions of libc by that name as tame if all calls by name give them one of these numbers as argument k.
-// Those that are given to somebody else to call count all the same.
-func (g *Graph) disarm(libc *link.Module, name string, k int, harmless ...int32) {
-	l, _ := exports(libc, name)
-	keys := globals(libc, l)
+// disarm marks those of some functions of libc as tame that all calls by name give a harmless number as argument k. What they
+// give themselves is what they were given. Those that are given to somebody else to call count all the same.
+func (g *Graph) disarm(libc *link.Module, functions []int, k int, harmless func(n uint32) bool) {
+	keys := globals(libc, functions)
+	var names []string
+	for i := range libc.Dyn.Symbols {
+		if s := &libc.Dyn.Symbols[i]; !s.Undefined && slices.Contains(functions, libc.At(s.Value)) {
+			names = append(names, s.Name)
+		}
+	}
 	stubs := map[int32]int32{}
 	for mi, m := range g.P.Modules {
-		if m != libc && !m.Imports(name) {
+		if m != libc && !m.Imports(names...) {
 			continue
 		}
 		for i := range m.Funcs {
@@ -118,20 +127,23 @@ func (g *Graph) disarm(libc *link.Module, name string, k int, harmless ...int32)
 				}
 			}
 		}
-		for i := range m.Calls {
-			c, wild := &m.Calls[i], false
-			if c.Kind == summary.Indirect {
-				continue
+		for i := range m.Funcs {
+			f := int32(m.Base) + int32(i)
+			for j := m.Funcs[i].Calls[0]; j < m.Funcs[i].Calls[1]; j++ {
+				c, wild := &m.Calls[j], false
+				if c.Kind == summary.Indirect {
+					continue
+				}
+				m.Each(c.Args[k], func(_ int32, e value.Expr) {
+					wild = wild || e.Kind != value.Const || e.Any || !harmless(uint32(e.Off))
+				})
+				if !wild {
+					continue
+				}
+				g.callTargets(mi, m, c, func(t int32) {
+					keys = slices.DeleteFunc(keys, func(x int32) bool { return x == t && x != f })
+				})
 			}
-			m.Each(c.Args[k], func(_ int32, e value.Expr) {
-				wild = wild || e.Kind != value.Const || e.Any || !slices.Contains(harmless, int32(e.Off))
-			})
-			if !wild {
-				continue
-			}
-			g.callTargets(mi, m, c, func(t int32) {
-				keys = slices.DeleteFunc(keys, func(x int32) bool { return x == t })
-			})
 		}
 	}
 	for _, f := range keys {
@@ -166,6 +178,8 @@ func (g *Graph) findGates() {
 		case m.Dyn.Soname == "libc.so.6":
 			g.gateThreads(m)
 			g.gateMutexes(m)
+			g.gateServices(m)
+			g.gateGlob(m)
 		}
 	}
 }
@@ -213,7 +227,8 @@ func (g *Graph) gateThreads(m *link.Module) {
 	if !ok || !all {
 		return
 	}
-	g.disarm(m, "pthread_attr_setinheritsched", 1, 0) // PTHREAD_INHERIT_SCHED
+	inherit, _ := exports(m, "pthread_attr_setinheritsched")
+	g.disarm(m, inherit, 1, func(n uint32) bool { return n == 0 }) // PTHREAD_INHERIT_SCHED
 	i := g.newGate(globals(m, keys))
 	for _, f := range creates {
 		g.gateSys(m, f, i, schedules)
@@ -288,10 +303,50 @@ func (g *Graph) gateMutexes(m *link.Module) {
 				continue
 			}
 			if i < 0 {
-				g.disarm(m, "pthread_mutexattr_setprotocol", 1, 0, 1) // PTHREAD_PRIO_NONE, PTHREAD_PRIO_INHERIT
+				protocol, _ := exports(m, "pthread_mutexattr_setprotocol")
+				// PTHREAD_PRIO_NONE, PTHREAD_PRIO_INHERIT
+				g.disarm(m, protocol, 1, func(n uint32) bool { return n <= 1 })
 				i = g.newGate(globals(m, keys))
 			}
 			g.gateCall(m, f, k, i)
+		}
+	}
+}
+
+// gateServices puts the unregistering of services by functions that are not exported behind a gate.
+func (g *Graph) gateServices(m *link.Module) {
+	keys, ok := exports(m, "svc_register")
+	ends, all := exports(m, "svc_unregister")
+	if !ok || !all {
+		return
+	}
+	named, i := exported(m), g.newGate(globals(m, keys))
+	for f := range m.Funcs {
+		for k := m.Funcs[f].Calls[0]; k < m.Funcs[f].Calls[1] && !named[f]; k++ {
+			if slices.Contains(ends, m.Callee(&m.Calls[k])) {
+				g.gateCall(m, f, k, i)
+			}
+		}
+	}
+}
+
+// Flags of glob.h.
+const globTilde, globTildeCheck = 1 << 12, 1 << 14
+
+// gateGlob puts what glob does for a pattern that begins with a tilde behind a gate.
+func (g *Graph) gateGlob(m *link.Module) {
+	globs, ok := exports(m, "glob", "glob64")
+	users, all := exports(m, "getlogin_r", "getpwnam_r")
+	if !ok || !all {
+		return
+	}
+	g.disarm(m, globs, 1, func(n uint32) bool { return n&(globTilde|globTildeCheck) == 0 })
+	for _, f := range globs { // in several versions
+		i := g.newGate([]int32{int32(m.Base) + int32(f)})
+		for k := m.Funcs[f].Calls[0]; k < m.Funcs[f].Calls[1]; k++ {
+			if slices.Contains(users, m.Callee(&m.Calls[k])) {
+				g.gateCall(m, f, k, i)
+			}
 		}
 	}
 }

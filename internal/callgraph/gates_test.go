@@ -185,3 +185,61 @@ func TestGatesNamed(t *testing.T) {
 		t.Errorf("open with the debug file only: %v", more.Names())
 	}
 }
+
+// TestGatesOfCalls: what libc does for users in patterns counts where glob may be given a flag for it; what the end of a thread
+// does for services, where there may be any.
+func TestGatesOfCalls(t *testing.T) {
+	const source = `
+#define _GNU_SOURCE
+#include <glob.h>
+#include <pthread.h>
+#include <stddef.h>
+
+static void *work(void *arg) { return arg; }
+
+#ifdef SERVICE
+_Bool svc_register(void *, unsigned long, unsigned long, void (*)(void), unsigned long);
+__asm__(".symver svc_register,svc_register@GLIBC_2.2.5");
+#endif
+
+int main(int argc, char **argv)
+{
+	pthread_t t;
+	glob_t g;
+	glob(argv[0], FLAGS, NULL, &g);
+#ifdef OLD
+	int old(const char *, int, int (*)(const char *, int), glob_t *);
+	__asm__(".symver old,glob@GLIBC_2.2.5");
+	old(argv[0], argc, NULL, &g);
+#endif
+#ifdef SERVICE
+	svc_register(NULL, 1, 1, NULL, 0);
+#endif
+	if (pthread_create(&t, NULL, work, NULL) == 0)
+		pthread_join(t, NULL);
+	return 0;
+}
+`
+	users, services := calls("alarm"), calls("dup", "bind") // of getlogin_r; of pmap_unset
+	for _, c := range []struct {
+		flags string
+		open  syscalls.Set
+	}{
+		{"-DFLAGS=0", syscalls.Set{}},
+		{"-DFLAGS=GLOB_ERR|GLOB_BRACE", syscalls.Set{}},
+		{"-DFLAGS=GLOB_TILDE", users},
+		{"-DFLAGS=GLOB_TILDE_CHECK|GLOB_ERR", users},
+		{"-DFLAGS=argc", users},
+		{"-DFLAGS=0 -DOLD", users},
+		{"-DFLAGS=0 -DSERVICE", services},
+	} {
+		t.Run(c.flags, func(t *testing.T) {
+			bin := testbin.BuildText(t, "calls.c", source, append([]string{"-O2", "-pthread"}, strings.Fields(c.flags)...)...)
+			g := New(load(t, bin), Best)
+			got := g.WalkSignals(append(g.Started(), whole(g, named(t, g, "main"))...)).Calls.Intersect(users.Union(services))
+			if got != c.open {
+				t.Errorf("open %v, want %v", got.Names(), c.open.Names())
+			}
+		})
+	}
+}
