@@ -25,8 +25,9 @@ type memory struct {
 	readers map[int32][]int32
 	targets [][]target // by pointer of the module: where it points, if known
 	known   []bool
-	apart   []uint64   // slots of the pointers that are distances
-	places  placeTable // see placeOf
+	apart   []uint64    // slots of the pointers that are distances
+	places  placeTable  // see placeOf
+	copies  []link.Copy // what the loader copies into the module's data
 }
 
 // maxEntries bounds the tables whose entries are followed.
@@ -267,6 +268,7 @@ func (w *solver) load(f int32, t token, out *pointers, spill func(token)) {
 			}
 		}
 		w.contents(int(t.mod), r, func(x token, _ uint64) { put(x) })
+		w.copied(t, r, put)
 		return
 	}
 	for a := int32(bound(mem.fine, r.Start)); a >= 0 && int(a)+1 < len(mem.fine) && mem.fine[a] < r.End; a++ {
@@ -287,6 +289,18 @@ func (w *solver) load(f int32, t token, out *pointers, spill func(token)) {
 				put(c.val)
 			}
 		}
+	}
+}
+
+// copied calls visit for the tokens of the pointers that the loader copies to a range of the data that t is in: those that the
+// objects which it copies there hold at the start. From there on they are what they are, if the range becomes read-only.
+func (w *solver) copied(t token, r image.Range, visit func(token)) {
+	for _, c := range w.mem[t.mod].copies {
+		if !overlap(r, c.Addr, c.Addr+c.Size) {
+			continue
+		}
+		from := image.Range{Start: max(r.Start, c.Addr) - c.Addr + c.Value, End: min(r.End, c.Addr+c.Size) - c.Addr + c.Value}
+		w.contents(c.Source, from, func(x token, _ uint64) { visit(x) })
 	}
 }
 

@@ -92,6 +92,7 @@ func (g *Graph) solve() {
 		w.openData(mi, m)
 	}
 	for _, c := range g.P.Copies() {
+		w.mem[c.Module].copies = append(w.mem[c.Module].copies, c)
 		w.escape(token{fn: -1, mod: int16(c.Source), addr: c.Value})
 		w.escape(token{fn: -1, mod: int16(c.Module), addr: c.Addr})
 	}
