@@ -118,14 +118,19 @@ func (r *Reach) reach(e Edge, first bool) {
 	}
 }
 
-func (r *Reach) visit(f int32) {
-	var in func(uint32) bool
-	if !r.whole.has(f) {
-		p := r.partly[f]
-		_, fn := r.G.fn(f)
-		b0 := fn.Blocks[0]
-		in = func(b uint32) bool { return p.has(int32(b - b0)) }
+// part says which blocks of a reached function can run; nil: all.
+func (r *Reach) part(f int32) func(uint32) bool {
+	if r.whole.has(f) {
+		return nil
 	}
+	p := r.partly[f]
+	_, fn := r.G.fn(f)
+	b0 := fn.Blocks[0]
+	return func(b uint32) bool { return p.has(int32(b - b0)) }
+}
+
+func (r *Reach) visit(f int32) {
+	in := r.part(f)
 	r.G.edges(f, in, func(e Edge) {
 		switch {
 		case e.To >= 0:

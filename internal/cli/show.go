@@ -101,7 +101,8 @@ the place where the call is made, with the reason for each step. For the others 
 by which their start came to it, if it did. why-not is the same verb.
 
 --all N prints up to N paths a thread kind, shortest first, that differ in the place that makes the call or in the function that calls
-it: closing a call takes all of them. --phase init prints the paths of the start for calls that stay open, too.`,
+it: closing a call takes all of them. Below a path stands which of its steps every way to the call leads through, however many
+there are: without any one of these the call is closed. --phase init prints the paths of the start for calls that stay open, too.`,
 		Example: `  syspart explain nginx.json execve
   syspart explain --all 5 nginx.json mprotect
   syspart why-not nginx.json setuid

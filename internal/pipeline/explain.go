@@ -25,6 +25,7 @@ type Path struct {
 	Kind    string // thread kind
 	Phase   string // "init" or "serving"
 	Steps   []Step
+	Through []int // the steps that every way to the call leads through: closing one closes the call
 	Syscall string
 	Site    string
 }
@@ -168,8 +169,9 @@ func pathsTo(g *callgraph.Graph, starts []callgraph.Start, nr int, kind, ph stri
 			continue
 		}
 		var more []Path
+		through := r.Through(nr)
 		for _, route := range r.Routes(nr, n) {
-			if p := pathOf(g, &route, nr, kind, ph); !last[p.Steps[len(p.Steps)-1]] {
+			if p := pathOf(g, &route, through, nr, kind, ph); !last[p.Steps[len(p.Steps)-1]] {
 				more = append(more, p)
 			}
 		}
@@ -181,7 +183,8 @@ func pathsTo(g *callgraph.Graph, starts []callgraph.Start, nr int, kind, ph stri
 	return out
 }
 
-func pathOf(g *callgraph.Graph, route *callgraph.Route, nr int, kind, ph string) Path {
+// pathOf writes a route out; through are the functions that every way leads through.
+func pathOf(g *callgraph.Graph, route *callgraph.Route, through []int32, nr int, kind, ph string) Path {
 	ev := &route.Maker
 	m, _ := g.Func(ev.Func)
 	p := Path{Kind: kind, Phase: ph, Syscall: syscalls.Name(nr), Site: modulePath(m) + "+" + hexa(ev.Site)}
@@ -194,6 +197,9 @@ func pathOf(g *callgraph.Graph, route *callgraph.Route, nr int, kind, ph string)
 	for _, e := range route.Edges {
 		tm, tf := g.Func(e.To)
 		sm, _ := g.Func(e.From)
+		if slices.Contains(through, e.To) {
+			p.Through = append(p.Through, len(p.Steps))
+		}
 		p.Steps = append(p.Steps, Step{Module: modulePath(tm), Function: g.Name(e.To), Offset: hexa(tf.Entry), Kind: e.Kind.String(),
 			Rule: fmt.Sprintf("called at %s+%#x%s", modulePath(sm), e.Site, taken(g, e))})
 	}

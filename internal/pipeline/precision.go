@@ -9,6 +9,7 @@ import (
 	"syspart/internal/callgraph"
 	"syspart/internal/link"
 	"syspart/internal/phase"
+	"syspart/internal/summary"
 	"syspart/internal/syscalls"
 	"syspart/profile"
 )
@@ -114,6 +115,8 @@ type Surplus struct {
 	From    Place  `json:"from"`   // the site of that edge
 	Target  Place  `json:"target"` // the function that it leads to
 	Why     string `json:"why"`    // why that function is a target, or why the walk starts there
+	// Through are the functions that every path leads through, the one next to the call first.
+	Through []Place `json:"through"`
 }
 
 // Surpluses lists the calls in a thread kind's own set, at the level of opt, that seen has not; by name.
@@ -182,6 +185,11 @@ func surplus(g *callgraph.Graph, r *callgraph.Reach, nr int) Surplus {
 	}
 	if ev.Why != "" {
 		s.Why = "the number is " + ev.Why + "; " + s.Why
+	}
+	for _, f := range r.Through(nr) {
+		if _, fn := g.Func(f); fn.Flags&summary.Stub == 0 {
+			s.Through = append(s.Through, placeOf(g, f, fn.Entry))
+		}
 	}
 	return s
 }

@@ -76,4 +76,26 @@ func (p *printer) path(found *pipeline.Path, which string) {
 		return
 	}
 	p.printf("  %s at %s\n", p.dress(alarm, clean(found.Syscall)), clean(found.Site))
+	if n := len(found.Through); n > 0 {
+		steps := "step"
+		if n > 1 {
+			steps = "steps"
+		}
+		p.words("  ", 4, strings.Fields("every way to it leads through "+steps+" "+enumerate(found.Through)), nil)
+	}
+}
+
+// enumerate writes numbers out, which rise: 3, 5 and 6.
+func enumerate(list []int) string {
+	var s strings.Builder
+	for i, n := range list {
+		switch {
+		case i > 0 && i == len(list)-1:
+			s.WriteString(" and ")
+		case i > 0:
+			s.WriteString(", ")
+		}
+		s.WriteString(strconv.Itoa(n))
+	}
+	return s.String()
 }

@@ -146,6 +146,7 @@ type pathJSON struct {
 	Syscall string     `json:"syscall"`
 	Site    string     `json:"site"`
 	Steps   []stepJSON `json:"steps"`
+	Through []int      `json:"through"`
 }
 
 func pathsJSON(paths []pipeline.Path) []pathJSON {
@@ -158,7 +159,7 @@ func pathsJSON(paths []pipeline.Path) []pathJSON {
 				steps[j].Source = name
 			}
 		}
-		out[i] = pathJSON{p.Kind, p.Phase, p.Syscall, p.Site, steps}
+		out[i] = pathJSON{p.Kind, p.Phase, p.Syscall, p.Site, steps, list(p.Through)}
 	}
 	return out
 }

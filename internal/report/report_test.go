@@ -64,7 +64,7 @@ func explanation() *pipeline.Explanation {
 		Syscall: "execve",
 		Open: []pipeline.Path{{Kind: "cycle", Phase: "serving", Syscall: "execve", Site: "libc.so.6 0xd5f0", Steps: []pipeline.Step{
 			{Module: "/usr/sbin/d", Function: "fn_0x5a00", Offset: "0x5a10", Kind: "transition"},
-			{Module: libc, Function: "execve", Offset: "0xd5e0", Kind: "plt", Rule: "symbol execve@GLIBC_2.2.5"}}}},
+			{Module: libc, Function: "execve", Offset: "0xd5e0", Kind: "plt", Rule: "symbol execve@GLIBC_2.2.5"}}, Through: []int{1}}},
 		Closed: []string{"ring: closed after the transition; never needed"},
 	}
 }
@@ -181,8 +181,11 @@ func TestExplanation(t *testing.T) {
 		"0  0x5a10  d          fn_0x5a00  transition",
 		"1  0xd5e0  libc.so.6  execve     plt: symbol execve@GLIBC_2.2.5",
 		"execve at libc.so.6 0xd5f0",
+		"every way to it leads through step 1",
 		"- ring: closed after the transition; never needed")
 	e := explanation()
+	e.Open[0].Through = []int{0, 1, 2}
+	contains(t, render(t, func(b *bytes.Buffer) error { return Explanation(b, e, Style{}) }), "every way to it leads through steps 0, 1 and 2")
 	e.Open, e.Before = nil, e.Open
 	e.Before[0].Phase = "init"
 	e.Before = append(e.Before, e.Before[0])
