@@ -49,12 +49,12 @@ type targetSet struct {
 // nameService reports whether a module is a plug-in of libc's name service (nss/nsswitch.c: libnss_NAME.so.2).
 func nameService(m *link.Module) bool { return strings.HasPrefix(filepath.Base(m.Path), "libnss_") }
 
-// classOf is the class of a function whose address is taken in a way, by a function (-1: none).
-func (g *Graph) classOf(f int32, k TakenKind, by int32) class {
+// classOf is the class of a function whose address is taken.
+func (g *Graph) classOf(f int32, e *Evidence) class {
 	if g.Level < LevelC {
 		return classPlain
 	}
-	switch k {
+	switch e.Kind {
 	case TakenInit:
 		return classInit
 	case TakenFini:
@@ -69,8 +69,8 @@ func (g *Graph) classOf(f int32, k TakenKind, by int32) class {
 	if fn.Name.Len > 0 && (g.mods[m.Index].service || g.mods[m.Index].libc) && strings.HasPrefix(m.String(fn.Name), "_nss_") {
 		return classNSS
 	}
-	if g.mods[m.Index].service && by >= 0 {
-		if b, _ := g.fn(by); b == m {
+	if g.mods[m.Index].service && e.Func >= 0 && !e.Given {
+		if by, _ := g.fn(e.Func); by == m {
 			return classPrivate
 		}
 	}

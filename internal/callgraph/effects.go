@@ -51,6 +51,13 @@ func (w *solver) effects(f int32, mi int, m *link.Module, fn *summary.Func) {
 			w.escapeBy(t, f, site, TakenCode)
 		}
 	}
+	give := func(site uint64, list []token) {
+		for _, t := range list {
+			if t.fn < 0 || sp == nil || sp.clones == nil {
+				w.give(t, f, site)
+			}
+		}
+	}
 	if fn.Flags&summary.Incomplete != 0 && !g.mods[mi].libc { // libc's are those that switch contexts
 		w.openModule(mi)
 	}
@@ -92,7 +99,7 @@ func (w *solver) effects(f int32, mi int, m *link.Module, fn *summary.Func) {
 	}
 	r := &w.results[f]
 	grown := false
-	give := func(v *pointers) {
+	result := func(v *pointers) {
 		if g.Level < LevelD || w.called.has(f) {
 			lose(fn.Entry, v.list)
 			grown = grown || !r.any
@@ -111,7 +118,7 @@ func (w *solver) effects(f int32, mi int, m *link.Module, fn *summary.Func) {
 		}
 	}
 	for k := fn.Rets[0]; k < fn.Rets[1]; k++ {
-		give(eval(m.Rets[k].Value))
+		result(eval(m.Rets[k].Value))
 	}
 	if fn.Flags&summary.Incomplete != 0 && !r.any {
 		r.any, grown = true, true
@@ -155,17 +162,17 @@ func (w *solver) effects(f int32, mi int, m *link.Module, fn *summary.Func) {
 					}
 				}
 			}
-			give(&q)
+			result(&q)
 		}
 		for a := 0; a < 8; a++ {
 			v := eval(argument(c, a))
 			if !known.ok {
-				lose(c.Site, v.list)
+				give(c.Site, v.list)
 			}
 			for _, h := range known.list {
 				if a >= maxArgs {
 					if _, hf := g.fn(h); hf.Flags&summary.Variadic != 0 { // it finds them by their address
-						lose(c.Site, v.list)
+						give(c.Site, v.list)
 					}
 				}
 				w.argument(f, ref, h, a, v)

@@ -84,6 +84,7 @@ type Evidence struct {
 	Func   int32  // live function (global number) that makes or refers to it, -1 if the loader or libc does by itself
 	Place  uint64 // instruction, or the data slot with the pointer
 	Kind   TakenKind
+	Given  bool // to code that may be another module's
 }
 
 // TakenKind is a way in which a function's address is taken.

@@ -159,6 +159,16 @@ func (w *solver) escapeBy(t token, by int32, site uint64, kind TakenKind) {
 	}
 }
 
+// give is escapeBy where a function hands a token to code that is not followed, and may be another module's.
+func (w *solver) give(t token, by int32, site uint64) {
+	if t.fn >= 0 {
+		m, _ := w.g.P.Where(int(by))
+		w.g.take(t.fn, Evidence{Module: int32(m), Func: by, Place: site, Kind: TakenCode, Given: true})
+		return
+	}
+	w.escapeBy(t, by, site, TakenCode)
+}
+
 // span1 is where a store or load of size bytes through a token can be.
 func (m *memory) span1(t token, size uint32) image.Range {
 	if t.wide || size == 0 {

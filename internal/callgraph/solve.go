@@ -199,7 +199,7 @@ func (w *solver) argument(by int32, c CallRef, h int32, k int, v *pointers) {
 		added, full := p.put(t)
 		if full {
 			_, fn := w.g.fn(by)
-			w.escapeBy(t, by, fn.Entry, TakenCode)
+			w.give(t, by, fn.Entry)
 			w.anyArgument(h, k)
 		}
 		if added {

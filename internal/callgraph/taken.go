@@ -120,7 +120,7 @@ func (st *modState) region(va uint64) int {
 
 // take notes that f's address exists where its class of sites can have it.
 func (g *Graph) take(f int32, e Evidence) {
-	c := g.classOf(f, e.Kind, e.Func)
+	c := g.classOf(f, &e)
 	if g.class[f]&c == c {
 		return
 	}
