@@ -41,8 +41,9 @@ type builder struct {
 
 	origin    map[uint64]Origin
 	at        map[uint64]*node
-	nodes     []*node // in order of discovery
-	strong    []uint64
+	nodes     []*node  // in order of discovery
+	strong    []uint64 // sorted: entries that start a function for reasons of their own
+	news      []uint64 // those that are not in strong yet
 	labels    []uint64 // sorted: addresses in the text that are taken
 	data      []uint64 // sorted: addresses outside the text that code refers to
 	hints     []uint64 // sorted: the same as guessed from the bytes, until all functions have been explored once
@@ -216,7 +217,11 @@ func (b *builder) add(va uint64, o Origin) bool {
 	if b.golang != nil && o == FromTaken && b.golang.Text.Contains(va) && b.golang.At(va) == nil {
 		return false // a number that looks like an address
 	}
-	b.origin[va] |= o
+	was := b.origin[va]
+	b.origin[va] = was | o
+	if was&^FromTail == 0 && o&^FromTail != 0 {
+		b.news = append(b.news, va)
+	}
 	if n := b.at[va]; n != nil {
 		n.fn.Origin |= o
 		return false
@@ -240,18 +245,46 @@ func (b *builder) label(va uint64) {
 
 // extents gives every function its ranges; those whose ranges changed become dirty.
 func (b *builder) extents() {
-	b.strong = b.strong[:0]
-	for va, o := range b.origin {
-		if o&^FromTail != 0 {
-			b.strong = append(b.strong, va)
-		}
-	}
-	slices.Sort(b.strong)
+	slices.Sort(b.news)
+	b.strong = joined(b.strong, b.news)
 	for _, n := range b.nodes {
+		if b.settled(n) {
+			continue
+		}
 		if ranges, fde := b.extentOf(n.fn.Entry); !slices.Equal(ranges, n.ranges) {
 			n.ranges, n.fde, n.dirty = ranges, fde, true
 		}
 	}
+	b.news = b.news[:0]
+}
+
+// joined returns the numbers of two sorted lists, sorted.
+func joined(a, b []uint64) []uint64 {
+	if len(b) == 0 {
+		return a
+	}
+	out := make([]uint64, 0, len(a)+len(b))
+	for len(a) > 0 && len(b) > 0 {
+		if a[0] < b[0] {
+			out, a = append(out, a[0]), a[1:]
+		} else {
+			out, b = append(out, b[0]), b[1:]
+		}
+	}
+	return append(append(out, a...), b...)
+}
+
+// settled reports whether a function has the extent that it had: where there are no unwind tables, as many passes are made as
+// calls are nested, and nearly all functions keep theirs.
+func (b *builder) settled(n *node) bool {
+	switch {
+	case n.ranges == nil:
+		return false
+	case n.fde >= 0 && !b.plt[n.fde]:
+		return len(n.ranges) == 1+len(b.parts[n.fde]) // parts only become more
+	}
+	i, _ := slices.BinarySearch(b.news, n.ranges[0].Start)
+	return i == len(b.news) || b.news[i] >= n.ranges[0].End
 }
 
 // explore runs all dirty nodes.
