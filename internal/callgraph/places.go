@@ -70,6 +70,37 @@ type Site struct {
 // IndirectSites calls visit for every indirect call site and jump of live functions, module by module in address order.
 // Targets may be shared between calls and must not be changed.
 func (g *Graph) IndirectSites(visit func(Site) error) error {
+	return g.indirect(func(s Site, set Set) error {
+		if set >= 0 {
+			s.Targets = g.withSet(s.Targets, set)
+		}
+		return visit(s)
+	})
+}
+
+// IndirectCount returns how many sites IndirectSites has, and how many targets all of them together.
+func (g *Graph) IndirectCount() (sites, targets int) {
+	err := g.indirect(func(s Site, set Set) error {
+		sites++
+		targets += len(s.Targets)
+		if set >= 0 {
+			targets += len(g.Targets(set))
+			for _, t := range s.Targets {
+				if g.accepts(&g.sets[set].key, t) {
+					targets-- // counted twice
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		panic("an error that nobody returns: " + err.Error())
+	}
+	return sites, targets
+}
+
+// indirect calls visit for what IndirectSites does; the functions of set, if it is not negative, are further targets.
+func (g *Graph) indirect(visit func(s Site, set Set) error) error {
 	for mi, m := range g.P.Modules {
 		for i := range m.Funcs {
 			f := int32(m.Base) + int32(i)
@@ -79,7 +110,7 @@ func (g *Graph) IndirectSites(visit func(Site) error) error {
 			}
 			for k := fn.Calls[0]; k < fn.Calls[1]; k++ {
 				c := &m.Calls[k]
-				s := Site{Module: mi, Addr: c.Site}
+				s, set := Site{Module: mi, Addr: c.Site}, Set(-1)
 				switch {
 				case c.Kind == summary.BySym:
 					s.Targets, s.Rule = g.symTargets(mi, c.Sym), "symbol bound by the loader"
@@ -87,7 +118,7 @@ func (g *Graph) IndirectSites(visit func(Site) error) error {
 					if l, ok := g.constTargets(mi, m, c); ok {
 						s.Targets, s.Rule = l, "constant pointers"
 					} else {
-						s.Targets, s.Rule = g.site(f, k, m, fn, c)
+						s.Targets, set, s.Rule = g.site(f, k, m, fn, c)
 					}
 				case c.Value != 0: // a call through a pointer that is one constant
 					if t := g.P.Func(mi, c.Target); t >= 0 {
@@ -96,7 +127,7 @@ func (g *Graph) IndirectSites(visit func(Site) error) error {
 				default:
 					continue
 				}
-				if err := visit(s); err != nil {
+				if err := visit(s, set); err != nil {
 					return err
 				}
 			}
@@ -105,18 +136,27 @@ func (g *Graph) IndirectSites(visit func(Site) error) error {
 	return nil
 }
 
-// site returns the targets of an indirect call that no constant resolves, and the rule by which they are.
-func (g *Graph) site(f int32, k uint32, m *link.Module, fn *summary.Func, c *summary.Call) ([]int32, string) {
+// site returns the followed targets of an indirect call that no constant resolves, the set of further ones (-1: none), and
+// the rule by which they are.
+func (g *Graph) site(f int32, k uint32, m *link.Module, fn *summary.Func, c *summary.Call) ([]int32, Set, string) {
 	ref := CallRef{f, k}
 	l := g.followed[g.number(ref)]
 	if !g.unresolved(ref) {
-		return l, "level " + g.Level.String() + ": followed pointers alone"
+		return l, -1, "level " + g.Level.String() + ": followed pointers alone"
 	}
 	s := g.setOf(f, m, fn, c)
-	all := g.Targets(s)
 	rule := "level " + g.Level.String() + ": " + g.Rule(s)
+	if len(l) > 0 {
+		rule += ", and pointers followed here"
+	}
+	return l, s, rule
+}
+
+// withSet returns followed targets and the other functions of a set.
+func (g *Graph) withSet(l []int32, s Set) []int32 {
+	all := g.Targets(s)
 	if len(l) == 0 {
-		return all, rule
+		return all
 	}
 	out := slices.Clone(l)
 	for _, t := range all {
@@ -124,7 +164,7 @@ func (g *Graph) site(f int32, k uint32, m *link.Module, fn *summary.Func, c *sum
 			out = append(out, t)
 		}
 	}
-	return out, rule + ", and pointers followed here"
+	return out
 }
 
 // Rule says in words what the functions of a set are.

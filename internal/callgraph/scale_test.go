@@ -26,3 +26,20 @@ func TestSetsOfModules(t *testing.T) {
 		}
 	}
 }
+
+// Sites and targets are counted without listing the targets of each site.
+func TestIndirectCount(t *testing.T) {
+	p := load(t, testbin.Need(t, "nginx", "nginx"))
+	for _, level := range levels {
+		g := New(p, level)
+		sites, targets := 0, 0
+		g.IndirectSites(func(s Site) error {
+			sites++
+			targets += len(s.Targets)
+			return nil
+		})
+		if s, n := g.IndirectCount(); s != sites || n != targets || s == 0 {
+			t.Errorf("level %v: %d sites with %d targets, want %d with %d", level, s, n, sites, targets)
+		}
+	}
+}
