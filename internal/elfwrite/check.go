@@ -10,17 +10,23 @@ import (
 	"syspart/internal/image"
 )
 
-// check reads a built file again and compares it with the old one.
+// check reads a built file again and compares it with the old one: its bytes, and then what it says of itself.
 func (w *Writer) check(out []byte) error {
 	if err := w.checkBytes(out); err != nil {
 		return err
 	}
+	return w.checkMeaning(out)
+}
+
+func differs(what string) error { return fmt.Errorf("%w: %s", ErrVerify, what) }
+
+// checkMeaning compares what an output says of itself with what it should say. Its bytes have been compared.
+func (w *Writer) checkMeaning(out []byte) error {
 	img, err := image.Parse(w.name, out)
 	if err != nil {
-		return errors.Join(ErrVerify, err)
+		return w.blame(out, errors.Join(ErrVerify, err), "it", func(*image.File) bool { return true })
 	}
 	old := w.img
-	differs := func(what string) error { return fmt.Errorf("%w: %s", ErrVerify, what) }
 	switch n := len(old.Segments); {
 	case img.Kind != old.Kind || img.Static != old.Static || img.Interp != old.Interp:
 		return differs("kind of file")
@@ -32,11 +38,6 @@ func (w *Writer) check(out []byte) error {
 		return differs("TLS or RELRO")
 	case !slices.Equal(img.Symtab, old.Symtab):
 		return differs("symbols")
-	case !w.patchesDynamic() && !reflect.DeepEqual(img.Dyn, w.means()):
-		if w.dynamic == nil { // not a byte of what it refers to was meant to change
-			return refused("its dynamic section refers to headers, which have to change")
-		}
-		return differs("dynamic section")
 	case len(img.Segments) != n+1 || !slices.Equal(img.Segments[:n], old.Segments):
 		return differs("segments")
 	case !img.Segments[n].Exec || img.Segments[n].Write:
@@ -58,7 +59,55 @@ func (w *Writer) check(out []byte) error {
 	if b, ok := img.Bytes(w.Base(), uint64(len(w.code))); !ok || !bytes.Equal(b, w.code) {
 		return differs("new code")
 	}
-	return w.checkFrames(img)
+	if w.dynamic != nil {
+		if b, ok := img.Bytes(w.stringsAt(), uint64(len(w.dynamic.strings))); !ok || !bytes.Equal(b, w.dynamic.strings) {
+			return differs("dynamic strings")
+		}
+	}
+	if right := w.saysDynamic; !right(img) {
+		return w.blame(out, differs("dynamic section"), "its dynamic section", right)
+	}
+	return w.checkFrames(out, img)
+}
+
+// saysDynamic reports whether a file's dynamic section says what it should.
+func (w *Writer) saysDynamic(f *image.File) bool {
+	return w.patchesDynamic() || reflect.DeepEqual(f.Dyn, w.means())
+}
+
+// blame tells a defect of the output, which is what found says, from a file that cannot be rewritten because something in it
+// reads the bytes of headers, or addresses that only the new segment has. What the output has in memory is known to be right;
+// so with other headers than the output's it says what it should, unless it is such a file.
+func (w *Writer) blame(out []byte, found error, what string, right func(*image.File) bool) error {
+	if img, err := image.Parse(w.name, w.reheaded(out)); err == nil && right(img) {
+		return found
+	}
+	return refused("%s refers to the file's headers, which have to change, or to addresses behind its last segment", what)
+}
+
+// reheaded is a file that has in memory what the output has there, with headers in front of it: the old ones and one for the
+// new segment.
+func (w *Writer) reheaded(out []byte) []byte {
+	size := uint64(len(out)) - w.segOff
+	ph := append(slices.Clone(w.ph), phdr{ptLoad, pfR | pfX, w.segOff, w.segVA, w.segVA, size, size, pageSize})
+	b := slices.Clone(w.old[:ehdrSize])
+	le.PutUint64(b[offEntry:], w.entry)
+	le.PutUint64(b[offPhoff:], ehdrSize)
+	le.PutUint16(b[offPhnum:], uint16(len(ph)))
+	shoff := ehdrSize + uint64(len(ph))*phdrSize
+	if len(w.sh) > 0 {
+		le.PutUint64(b[offShoff:], shoff)
+	}
+	by := alignUp(shoff+uint64(len(w.sh))*shdrSize, pageSize)
+	for _, p := range ph {
+		p.off += by
+		b = p.append(b)
+	}
+	for _, s := range w.sh {
+		s.off += by
+		b = s.append(b)
+	}
+	return append(pad(b, by), out...)
 }
 
 // means is what the dynamic section should say.
@@ -139,33 +188,36 @@ func (w *Writer) checkBytes(out []byte) error {
 }
 
 // checkFrames compares what unwinders find: all old entries and the new ones.
-func (w *Writer) checkFrames(img *image.File) error {
-	before, err := w.img.Frames()
+func (w *Writer) checkFrames(out []byte, img *image.File) error {
+	old, err := frameRanges(w.img)
 	if err != nil {
 		return nil // was unreadable and has not changed
 	}
-	after, err := img.Frames()
-	if err != nil {
-		return errors.Join(ErrVerify, err)
-	}
-	var old, have []image.Range
-	if before != nil {
-		for i := range before.FDEs {
-			old = append(old, before.FDEs[i].Range)
-		}
-	}
+	want := old
 	if w.frameTable() != nil {
 		for _, f := range w.frames {
-			old = append(old, image.Range{Start: f.Start, End: f.Start + f.Size})
+			want = append(want, image.Range{Start: f.Start, End: f.Start + f.Size})
 		}
 	}
-	if after != nil {
-		for i := range after.FDEs {
-			have = append(have, after.FDEs[i].Range)
-		}
+	have, err := frameRanges(img)
+	if err == nil && slices.Equal(have, want) {
+		return nil
 	}
-	if !slices.Equal(have, old) {
-		return fmt.Errorf("%w: unwind entries", ErrVerify)
+	return w.blame(out, errors.Join(differs("unwind entries"), err), "an unwind entry", func(f *image.File) bool {
+		have, err := frameRanges(f)
+		return err == nil && slices.Equal(have, old)
+	})
+}
+
+// frameRanges are the ranges of code for which a file has unwind entries.
+func frameRanges(f *image.File) ([]image.Range, error) {
+	frames, err := f.Frames()
+	if err != nil || frames == nil {
+		return nil, err
 	}
-	return nil
+	out := make([]image.Range, len(frames.FDEs))
+	for i := range frames.FDEs {
+		out[i] = frames.FDEs[i].Range
+	}
+	return out[:len(out):len(out)], nil
 }

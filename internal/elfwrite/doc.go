@@ -37,11 +37,13 @@
 //
 // Frames go into a copy of .eh_frame_hdr's table in the new segment, which PT_GNU_EH_FRAME then names, and into a
 // .debug_frame section for debuggers, which look for sections by name; strip removes that one. A file without a
-// .eh_frame_hdr in the encoding that all linkers write, or with a .debug_frame of its own, does without the respective part.
+// .eh_frame_hdr in the encoding that all linkers write, or with an empty one, or with a .debug_frame of its own, does without
+// the respective part.
 //
 // # Refusals
 //
 // Refused is what cannot be kept whole: bytes behind the last structure (self-extracting programs and others that find their
-// data from the file's end), PT_LOAD entries out of order, more section or program headers than the format counts simply, and
-// whatever package image refuses.
+// data from the file's end), PT_LOAD entries out of order, two PT_DYNAMIC or PT_GNU_EH_FRAME, more section or program headers
+// than the format counts simply, dynamic sections and unwind entries that refer to the file's headers or to addresses behind
+// its last segment, and whatever package image refuses.
 package elfwrite

@@ -23,7 +23,8 @@ type oldTable struct {
 	entries []frameEntry
 }
 
-// frameTable reads .eh_frame_hdr in the one encoding that linkers write; nil if the file has none or another one.
+// frameTable reads .eh_frame_hdr in the one encoding that linkers write; nil if the file has none or another one, and if that
+// lists nothing or names no .eh_frame: readers do not agree on what such a one says.
 func (w *Writer) frameTable() *oldTable {
 	for i := range w.ph {
 		p := &w.ph[i]
@@ -35,7 +36,7 @@ func (w *Writer) frameTable() *oldTable {
 			return nil
 		}
 		n := le.Uint32(b[8:])
-		if uint64(n) > uint64(len(b)-12)/8 {
+		if n == 0 || uint64(n) > uint64(len(b)-12)/8 || le.Uint32(b[4:]) == 0 {
 			return nil
 		}
 		rel := func(base uint64, b []byte) uint64 { return base + uint64(int64(int32(le.Uint32(b)))) }

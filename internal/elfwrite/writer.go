@@ -161,7 +161,15 @@ func (w *Writer) readHeaders() error {
 		return refused("%d program headers", n)
 	}
 	last := -1
+	seen := map[uint32]bool{}
 	for i := range w.ph {
+		switch typ := w.ph[i].typ; typ {
+		case ptDynamic, ptGNUEhFrame:
+			if seen[typ] {
+				return refused("two program headers of type %#x", typ)
+			}
+			seen[typ] = true
+		}
 		if w.ph[i].typ != ptLoad {
 			continue
 		}

@@ -1,0 +1,121 @@
+package elfwrite
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+)
+
+// fixed is a small program at a fixed address, to be damaged, with the offset of one of its program headers.
+func fixed(t *testing.T, typ uint32) (data []byte, at uint64) {
+	t.Helper()
+	data = small(t)[1]
+	for i := range uint64(le.Uint16(data[offPhnum:])) {
+		at := le.Uint64(data[offPhoff:]) + i*phdrSize
+		if le.Uint32(data[at:]) == typ {
+			return data, at
+		}
+	}
+	t.Fatalf("no program header of type %#x", typ)
+	return nil, 0
+}
+
+// written has a function and its frame added to a file.
+func written(t *testing.T, data []byte) (*Writer, []byte, error) {
+	t.Helper()
+	w, err := New("file", data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.SetCode([]byte{0xf3, 0x0f, 0x1e, 0xfa, 0xc3})
+	w.AddFrame(Frame{Start: w.Base(), Size: 5})
+	out, err := w.Bytes()
+	return w, out, err
+}
+
+// TestTwice: readers take the last of two such headers, if not the first.
+func TestTwice(t *testing.T) {
+	for _, typ := range []uint32{ptDynamic, ptGNUEhFrame} {
+		const gnuStack = 0x6474e551
+		data, at := fixed(t, gnuStack)
+		le.PutUint32(data[at:], typ)
+		if _, err := New("file", data); !errors.Is(err, ErrRefused) {
+			t.Errorf("two of type %#x: %v", typ, err)
+		}
+	}
+}
+
+// TestTableWithout: a table that lists nothing, or does not say where .eh_frame is, stays as it is.
+func TestTableWithout(t *testing.T) {
+	for _, field := range []uint64{4, 8} {
+		data, at := fixed(t, ptGNUEhFrame)
+		header := data[at : at+phdrSize]
+		le.PutUint32(data[le.Uint64(header[8:])+field:], 0)
+		if _, out, err := written(t, data); err != nil || !bytes.Contains(out, header) {
+			t.Errorf("field at %d: %v", field, err)
+		}
+	}
+}
+
+// TestUnwindsNew: an entry for addresses at which the file has nothing would be one for new code.
+func TestUnwindsNew(t *testing.T) {
+	data, at := fixed(t, ptGNUEhFrame)
+	w, _, err := written(t, data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := le.Uint64(data[at+8:])
+	va := le.Uint64(data[at+16:])
+	fde := table + uint64(le.Uint32(data[table+16:])) // of the first entry
+	le.PutUint32(data[fde+8:], uint32(w.Base()-(va+fde-table+8)))
+	if _, _, err := written(t, data); !errors.Is(err, ErrRefused) {
+		t.Error(err)
+	}
+}
+
+// TestRefersToHeaders: relocations in the ELF header are a reason to refuse a file; an output whose headers name another
+// dynamic section is a defect of it.
+func TestRefersToHeaders(t *testing.T) {
+	data, at := fixed(t, ptDynamic)
+	w, out, err := written(t, data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	header := bytes.Index(out, data[at:at+phdrSize])
+	le.PutUint64(out[header+16:], le.Uint64(out[header+16:])+dynSize)
+	if err := w.checkMeaning(out); !errors.Is(err, ErrVerify) || errors.Is(err, ErrRefused) {
+		t.Errorf("another dynamic section: %v", err)
+	}
+	const dtRela, dtRelaSz, relaSize = 7, 8, 24
+	for e := data[le.Uint64(data[at+8:]):]; le.Uint64(e) != dtNull; e = e[dynSize:] {
+		switch le.Uint64(e) {
+		case dtRela:
+			le.PutUint64(e[8:], w.Image().Segments[0].Start)
+		case dtRelaSz:
+			le.PutUint64(e[8:], 2*relaSize)
+		}
+	}
+	if _, _, err := written(t, data); !errors.Is(err, ErrRefused) {
+		t.Errorf("relocations in the header: %v", err)
+	}
+}
+
+// TestStringsDamaged: a wrong copy of the dynamic strings is a defect, not a reason to refuse the file.
+func TestStringsDamaged(t *testing.T) {
+	w, err := New("file", small(t)[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.SetCode([]byte{0xc3})
+	if err := w.AddNeeded("libother.so"); err != nil {
+		t.Fatal(err)
+	}
+	out, err := w.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out[w.segOff+2] ^= 1
+	if err := w.check(out); !errors.Is(err, ErrVerify) || errors.Is(err, ErrRefused) {
+		t.Error(err)
+	}
+}
