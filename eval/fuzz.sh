@@ -1,7 +1,13 @@
 #!/bin/bash
 # fuzz.sh [TIME [FUZZER...]]: every fuzzer of the project, or those named, for TIME (default 10m) each, one after another. A
-# line each goes to standard output: package, fuzzer, executions, and how it ended. Inputs that fail are kept where Go puts
-# them, in the package's testdata/fuzz. Status 0: none failed.
+# name is FuzzParse, for all packages that have one of that name, or internal/image/FuzzParse. A line each goes to standard
+# output: package, fuzzer, executions, and how it ended. Inputs that fail are kept where Go puts them, in the package's
+# testdata/fuzz. Status 0: none failed.
+#
+# Each uses all processors; with GOMAXPROCS=1 one, so that several runs go beside each other.
+#
+# Go gives an input ten seconds by the clock. On a machine with too much else to do that is too short for any: "hung or
+# terminated unexpectedly" with an input that passes alone is no finding.
 #
 # Go minimises inputs that are merely new for up to a minute each, which for formats of many KiB is nearly all of the time; so
 # that is turned off.
@@ -12,7 +18,7 @@ shift
 bad=0 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 while read -r package fuzzer; do
-	[ $# -eq 0 ] || [[ " $* " = *" $fuzzer "* ]] || continue
+	[ $# -eq 0 ] || [[ " $* " = *" $fuzzer "* || " $* " = *" $package/$fuzzer "* ]] || continue
 	go test -run '^$' -fuzz "^$fuzzer\$" -fuzztime "$time" -fuzzminimizetime 1x "./$package" >"$log" 2>&1
 	status=$?
 	# A worker that is slow to end at the deadline is no finding.
