@@ -14,7 +14,7 @@ type dynEntry struct{ tag, val uint64 }
 // segment, with the new ones behind the old ones, so that old offsets stay right.
 type dynamic struct {
 	va      uint64     // of PT_DYNAMIC
-	entries []dynEntry // all, DT_NULL and spare ones included
+	entries []dynEntry // up to the first DT_NULL, and the spare ones that follow it
 	strtab  uint64     // address of the old strings
 	strings []byte     // old strings, then new ones
 	changed map[int]dynEntry
@@ -41,6 +41,9 @@ func (w *Writer) dyn() (*dynamic, error) {
 		var size uint64
 		for ; len(b) >= dynSize; b = b[dynSize:] {
 			e := dynEntry{le.Uint64(b), le.Uint64(b[8:])}
+			if n := len(d.entries); n > 0 && d.entries[n-1].tag == dtNull && e.tag != dtNull {
+				break // the loader does not read on
+			}
 			d.entries = append(d.entries, e)
 			switch e.tag {
 			case dtStrtab:
@@ -50,7 +53,7 @@ func (w *Writer) dyn() (*dynamic, error) {
 			}
 		}
 		strs, ok := w.img.Bytes(d.strtab, size)
-		if !ok || size == 0 || !slices.ContainsFunc(d.entries, func(e dynEntry) bool { return e.tag == dtNull }) {
+		if !ok || size == 0 || d.entries[len(d.entries)-1].tag != dtNull {
 			break
 		}
 		d.strings = slices.Clone(strs)
@@ -136,6 +139,9 @@ func (w *Writer) AddNeeded(name string) error {
 // SetSoname gives a library another DT_SONAME: the name by which it stands for what others ask the loader for. Errors wrap
 // ErrRefused.
 func (w *Writer) SetSoname(name string) error {
+	if w.img.Kind != image.KindShared {
+		return fmt.Errorf("%s: %w", w.name, refused("a program gets no name of its own"))
+	}
 	d, err := w.dyn()
 	if err != nil {
 		return err

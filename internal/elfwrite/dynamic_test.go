@@ -125,3 +125,24 @@ int main(int argc, char **argv) {
 		t.Errorf("more entries than there is room for: %v", err)
 	}
 }
+
+// TestSpare: an entry behind the first DT_NULL is none, whatever follows there, and a program gets no name.
+func TestSpare(t *testing.T) {
+	data, at := fixed(t, ptDynamic)
+	const dtDebug = 21 // behind the strings, before the relocations
+	e := data[le.Uint64(data[at+8:]):]
+	for le.Uint64(e) != dtDebug {
+		e = e[dynSize:]
+	}
+	le.PutUint64(e, dtNull)
+	w, err := New("file", data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.AddNeeded("libother.so"); !errors.Is(err, ErrRefused) {
+		t.Errorf("no spare entry: %v", err)
+	}
+	if err := w.SetSoname("program"); !errors.Is(err, ErrRefused) {
+		t.Errorf("a name for a program: %v", err)
+	}
+}

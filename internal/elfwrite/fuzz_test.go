@@ -24,8 +24,8 @@ func small(t testing.TB) (files [][]byte) {
 	return files
 }
 
-// rewriteAny: any file in, a valid one or an error out; the same twice. Bytes reads its output again, so an error of its
-// check is a defect here. It reports whether the file was accepted.
+// rewriteAny: any file in, a valid one or an error out, with a new library as well as without; the same twice. Bytes reads its
+// output again, so an error of its check is a defect here. It reports whether the file was accepted.
 func rewriteAny(t *testing.T, data []byte) bool {
 	w, err := New("file", data)
 	if err != nil || w.segOff > 1<<21 { // a bridged hole of megabytes only costs time
@@ -33,12 +33,20 @@ func rewriteAny(t *testing.T, data []byte) bool {
 	}
 	w.SetCode([]byte{0xf3, 0x0f, 0x1e, 0xfa, 0xc3})
 	w.AddFrame(Frame{Start: w.Base(), Size: 5})
+	if _, err := w.Bytes(); errors.Is(err, ErrRefused) {
+		return false
+	} else if err != nil {
+		t.Fatalf("accepted, then: %v", err)
+	}
+	if err := w.AddNeeded("libother.so"); err != nil && !errors.Is(err, ErrRefused) {
+		t.Fatal(err)
+	}
 	out, err := w.Bytes()
 	if errors.Is(err, ErrRefused) {
 		return false
 	}
 	if err != nil {
-		t.Fatalf("accepted, then: %v", err)
+		t.Fatalf("accepted, then not with a new library: %v", err)
 	}
 	if _, err := image.Parse("file", out); err != nil {
 		t.Fatal(err)
