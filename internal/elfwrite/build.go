@@ -161,22 +161,27 @@ func (w *Writer) hasSection(name string) bool {
 	return false
 }
 
+// stringsSection is the number of the section that describes the old strings, -1 if no strings change or none does.
+func (w *Writer) stringsSection() int {
+	if w.dynamic == nil {
+		return -1
+	}
+	return slices.IndexFunc(w.sh, func(s shdr) bool {
+		return s.va == w.dynamic.strtab && s.typ == shtStrtab && s.flags&shfAlloc != 0 && s.size > 0
+	})
+}
+
 // appendSections appends the names and headers of all sections, old ones first.
 func (w *Writer) appendSections(out []byte, parts []part) []byte {
 	sh := slices.Clone(w.sh)
 	names := slices.Clone(w.strs)
 	for _, p := range parts {
-		if p.name == sectionStrings {
-			for i := range sh {
-				if sh[i].va == w.dynamic.strtab && sh[i].typ == shtStrtab && sh[i].flags&shfAlloc != 0 {
-					old := sh[i]
-					sh[i].va, sh[i].off, sh[i].size = p.va, p.off, uint64(len(p.data))
-					old.name, old.typ = uint32(len(names)), shtProgbits
-					sh = append(sh, old)
-					names = append(append(names, sectionOld...), 0)
-					break
-				}
-			}
+		if i := w.stringsSection(); i >= 0 && p.name == sectionStrings {
+			old := sh[i]
+			sh[i].va, sh[i].off, sh[i].size = p.va, p.off, uint64(len(p.data))
+			old.name, old.typ = uint32(len(names)), shtProgbits
+			sh = append(sh, old)
+			names = append(append(names, sectionOld...), 0)
 			continue
 		}
 		sh = append(sh, shdr{name: uint32(len(names)), typ: shtProgbits, flags: p.flags, va: p.va, off: p.off,

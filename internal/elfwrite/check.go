@@ -24,20 +24,21 @@ func differs(what string) error { return fmt.Errorf("%w: %s", ErrVerify, what) }
 func (w *Writer) checkMeaning(out []byte) error {
 	img, err := image.Parse(w.name, out)
 	if err != nil {
-		return w.blame(out, errors.Join(ErrVerify, err), "it", func(*image.File) bool { return true })
+		return w.blame(out, errors.Join(ErrVerify, err), "what it says of itself", func(*image.File) bool { return true })
 	}
+	if err := w.checkPlaces(img); err != nil {
+		return err
+	}
+	if what := w.misstated(img); what != "" {
+		return w.blame(out, differs(what), what, func(f *image.File) bool { return w.misstated(f) == "" })
+	}
+	return w.checkFrames(out, img)
+}
+
+// checkPlaces compares segments and sections, and the contents of the new segment.
+func (w *Writer) checkPlaces(img *image.File) error {
 	old := w.img
 	switch n := len(old.Segments); {
-	case img.Kind != old.Kind || img.Static != old.Static || img.Interp != old.Interp:
-		return differs("kind of file")
-	case img.Entry != w.entry:
-		return differs("entry point")
-	case img.BuildID != old.BuildID:
-		return differs("build-id")
-	case img.TLS != old.TLS || img.Relro != old.Relro:
-		return differs("TLS or RELRO")
-	case !slices.Equal(img.Symtab, old.Symtab):
-		return differs("symbols")
 	case len(img.Segments) != n+1 || !slices.Equal(img.Segments[:n], old.Segments):
 		return differs("segments")
 	case !img.Segments[n].Exec || img.Segments[n].Write:
@@ -47,8 +48,9 @@ func (w *Writer) checkMeaning(out []byte) error {
 	case len(img.Sections) < len(old.Sections):
 		return differs("sections")
 	}
+	strings := w.stringsSection()
 	for i, s := range old.Sections {
-		if w.dynamic != nil && s.Start == w.dynamic.strtab && s.Type == shtStrtab && s.End > s.Start {
+		if i == strings {
 			s.Start = w.stringsAt()
 			s.End = s.Start + uint64(len(w.dynamic.strings))
 		}
@@ -64,15 +66,27 @@ func (w *Writer) checkMeaning(out []byte) error {
 			return differs("dynamic strings")
 		}
 	}
-	if right := w.saysDynamic; !right(img) {
-		return w.blame(out, differs("dynamic section"), "its dynamic section", right)
-	}
-	return w.checkFrames(out, img)
+	return nil
 }
 
-// saysDynamic reports whether a file's dynamic section says what it should.
-func (w *Writer) saysDynamic(f *image.File) bool {
-	return w.patchesDynamic() || reflect.DeepEqual(f.Dyn, w.means())
+// misstated names what a file says of itself otherwise than the output should, "" if there is nothing.
+func (w *Writer) misstated(f *image.File) string {
+	old := w.img
+	switch {
+	case f.Kind != old.Kind || f.Static != old.Static || f.Interp != old.Interp:
+		return "kind of file"
+	case f.Entry != w.entry:
+		return "entry point"
+	case f.BuildID != old.BuildID:
+		return "build-id"
+	case f.TLS != old.TLS || f.Relro != old.Relro:
+		return "TLS or RELRO"
+	case !slices.Equal(f.Symtab, old.Symtab):
+		return "symbols"
+	case !w.patchesDynamic() && !reflect.DeepEqual(f.Dyn, w.means()):
+		return "dynamic section"
+	}
+	return ""
 }
 
 // blame tells a defect of the output, which is what found says, from a file that cannot be rewritten because something in it
@@ -82,7 +96,7 @@ func (w *Writer) blame(out []byte, found error, what string, right func(*image.F
 	if img, err := image.Parse(w.name, w.reheaded(out)); err == nil && right(img) {
 		return found
 	}
-	return refused("%s refers to the file's headers, which have to change, or to addresses behind its last segment", what)
+	return refused("%s: depends on the file's own headers, which have to change, or on addresses behind its last segment", what)
 }
 
 // reheaded is a file that has in memory what the output has there, with headers in front of it: the old ones and one for the
@@ -203,7 +217,7 @@ func (w *Writer) checkFrames(out []byte, img *image.File) error {
 	if err == nil && slices.Equal(have, want) {
 		return nil
 	}
-	return w.blame(out, errors.Join(differs("unwind entries"), err), "an unwind entry", func(f *image.File) bool {
+	return w.blame(out, errors.Join(differs("unwind entries"), err), "unwind entries", func(f *image.File) bool {
 		have, err := frameRanges(f)
 		return err == nil && slices.Equal(have, old)
 	})

@@ -44,6 +44,6 @@
 //
 // Refused is what cannot be kept whole: bytes behind the last structure (self-extracting programs and others that find their
 // data from the file's end), PT_LOAD entries out of order, two PT_DYNAMIC or PT_GNU_EH_FRAME, more section or program headers
-// than the format counts simply, dynamic sections and unwind entries that refer to the file's headers or to addresses behind
+// than the format counts simply, names, tables and unwind entries that lie in the file's headers or are about addresses behind
 // its last segment, and whatever package image refuses.
 package elfwrite

@@ -69,18 +69,16 @@ func FuzzRewrite(f *testing.F) {
 	})
 }
 
-// TestDamaged changes headers and tables at random places, the same in every run.
+// TestDamaged changes small files at random places, headers and tables above all, the same in every run.
 func TestDamaged(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	accepted, refused := 0, 0
 	for _, file := range small(t) {
-		start, n := int(le.Uint64(file[offPhoff:])), int(le.Uint16(file[offPhnum:]))*phdrSize
-		shoff := int(le.Uint64(file[offShoff:]))
+		places := tables(file)
 		for range 2000 {
 			data := slices.Clone(file)
-			for range 1 + random.IntN(3) {
-				at := []int{random.IntN(ehdrSize), start + random.IntN(n), shoff + random.IntN(len(file)-shoff), random.IntN(len(file))}[random.IntN(4)]
-				data[at] = []byte{0, 1, 0x7f, 0xff, byte(random.Uint32())}[random.IntN(5)]
+			for range 1 + random.IntN(4) {
+				damage(random, data, places)
 			}
 			if rewriteAny(t, data) {
 				accepted++
@@ -93,4 +91,40 @@ func TestDamaged(t *testing.T) {
 		t.Errorf("%d accepted, %d refused", accepted, refused)
 	}
 	t.Logf("%d accepted, %d refused", accepted, refused)
+}
+
+// tables are the extents of a file's headers and tables, and the file's own.
+func tables(file []byte) (places []image.Range) {
+	start, n := le.Uint64(file[offPhoff:]), uint64(le.Uint16(file[offPhnum:]))*phdrSize
+	size := uint64(len(file))
+	places = []image.Range{{Start: 0, End: ehdrSize}, {Start: start, End: start + n}, {Start: le.Uint64(file[offShoff:]), End: size}, {Start: 0, End: size}}
+	for ; n > 0; n, start = n-phdrSize, start+phdrSize {
+		switch p := readPhdr(file[start:]); p.typ {
+		case ptDynamic:
+			places = append(places, image.Range{Start: p.off, End: p.off + p.fsz})
+		case ptGNUEhFrame:
+			places = append(places, image.Range{Start: p.off, End: p.off + p.fsz + 0xa0}) // with .eh_frame
+		}
+	}
+	return places
+}
+
+// damage changes a byte or a word at one of the places.
+func damage(random *rand.Rand, data []byte, places []image.Range) {
+	somewhere := func() uint64 {
+		r := places[random.IntN(len(places))]
+		return r.Start + random.Uint64N(r.End-r.Start)
+	}
+	at := somewhere()
+	word := data[at&^7:][:8]
+	switch random.IntN(4) {
+	case 0:
+		data[at] = []byte{0, 1, 0x7f, 0xff, byte(random.Uint32())}[random.IntN(5)]
+	case 1:
+		data[at] ^= 1 << random.IntN(8)
+	case 2:
+		copy(word, data[somewhere()&^7:])
+	case 3:
+		le.PutUint64(word, random.Uint64N(0x6000)+[]uint64{0, 0x400000}[random.IntN(2)])
+	}
 }

@@ -119,3 +119,49 @@ func TestStringsDamaged(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestStringsUndescribed: strings that no section describes are no other section's.
+func TestStringsUndescribed(t *testing.T) {
+	data, _ := fixed(t, ptDynamic)
+	w, err := New("file", data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.AddNeeded("libother.so"); err != nil {
+		t.Fatal(err)
+	}
+	at := le.Uint64(data[offShoff:]) + uint64(w.stringsSection())*shdrSize
+	le.PutUint64(data[at+32:], 0) // its size
+	if w, err = New("file", data); err != nil {
+		t.Fatal(err)
+	}
+	w.SetCode([]byte{0xc3})
+	if err := w.AddNeeded("libother.so"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Bytes(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestOtherNote: a PT_NOTE with the extent of PT_GNU_PROPERTY may say something else, and has to stay then.
+func TestOtherNote(t *testing.T) {
+	const ntBuildID = 3
+	data, at := fixed(t, ptGNUProperty)
+	if w, _, err := written(t, data); err != nil || w.where != placeNote {
+		t.Fatalf("place %d, %v", w.where, err)
+	}
+	data[le.Uint64(data[at+8:])+8] = ntBuildID
+	if w, _, err := written(t, data); err != nil || w.where == placeNote {
+		t.Errorf("place %d, %v", w.where, err)
+	}
+}
+
+// TestInterpInHeader: a file whose PT_INTERP names bytes of a header that changes.
+func TestInterpInHeader(t *testing.T) {
+	data, at := fixed(t, ptInterp)
+	le.PutUint64(data[at+8:], offShoff)
+	if _, _, err := written(t, data); !errors.Is(err, ErrRefused) {
+		t.Error(err)
+	}
+}

@@ -265,7 +265,7 @@ func (w *Writer) choose() (place, int) {
 		return placeRoom, -1
 	}
 	for i := range w.ph {
-		if w.ph[i].typ != ptNote {
+		if w.ph[i].typ != ptNote || !w.propertyNote(&w.ph[i]) {
 			continue
 		}
 		for j := range w.ph {
@@ -275,6 +275,16 @@ func (w *Writer) choose() (place, int) {
 		}
 	}
 	return placeMoved, -1
+}
+
+// propertyNote reports whether a PT_NOTE has one note, a GNU property.
+func (w *Writer) propertyNote(p *phdr) bool {
+	const head, ntGNUProperty = 16, 5 // lengths, type, "GNU"
+	if p.fsz < head || !inFile(p.off, p.fsz, uint64(len(w.old))) {
+		return false
+	}
+	b := w.old[p.off:]
+	return le.Uint32(b) == 4 && uint64(le.Uint32(b[4:])) == p.fsz-head && le.Uint32(b[8:]) == ntGNUProperty && string(b[12:head]) == "GNU\x00"
 }
 
 // roomBehindTable reports whether one more program header fits behind the table. Only section headers tell what is there.
