@@ -91,7 +91,7 @@ func (w *Writer) misstated(f *image.File) string {
 
 // blame tells a defect of the output, which is what found says, from a file that cannot be rewritten because something in it
 // reads the bytes of headers, or addresses that only the new segment has. What the output has in memory is known to be right;
-// so with other headers than the output's it says what it should, unless it is such a file.
+// so with other headers than the output's, and without the patches, it says what it should, unless it is such a file.
 func (w *Writer) blame(out []byte, found error, what string, right func(*image.File) bool) error {
 	if img, err := image.Parse(w.name, w.reheaded(out)); err == nil && right(img) {
 		return found
@@ -99,8 +99,8 @@ func (w *Writer) blame(out []byte, found error, what string, right func(*image.F
 	return refused("%s: depends on the file's own headers, which have to change, or on addresses behind its last segment", what)
 }
 
-// reheaded is a file that has in memory what the output has there, with headers in front of it: the old ones and one for the
-// new segment.
+// reheaded is a file that has in memory what the output has there but for patches, with headers in front of it: the old ones
+// and one for the new segment.
 func (w *Writer) reheaded(out []byte) []byte {
 	size := uint64(len(out)) - w.segOff
 	ph := append(slices.Clone(w.ph), phdr{ptLoad, pfR | pfX, w.segOff, w.segVA, w.segVA, size, size, pageSize})
@@ -121,7 +121,12 @@ func (w *Writer) reheaded(out []byte) []byte {
 		s.off += by
 		b = s.append(b)
 	}
-	return append(pad(b, by), out...)
+	b = append(pad(b, by), out...)
+	for _, p := range w.patches {
+		off, _ := w.offset(p.Addr)
+		copy(b[by+off:], p.Old)
+	}
+	return b
 }
 
 // means is what the dynamic section should say.

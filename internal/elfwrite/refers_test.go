@@ -100,6 +100,23 @@ func TestRefersToHeaders(t *testing.T) {
 	}
 }
 
+// TestPatchedTable: a patch of what nothing should change is a defect of ours too.
+func TestPatchedTable(t *testing.T) {
+	data, _ := fixed(t, ptGNUEhFrame)
+	w, _, err := written(t, data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	frames := w.frameTable().frames
+	old, _ := w.Image().Bytes(frames, 4)
+	if err := w.Patch(Patch{frames, old, []byte{0xff, 0xff, 0xff, 0x0f}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Bytes(); !errors.Is(err, ErrVerify) || errors.Is(err, ErrRefused) {
+		t.Error(err)
+	}
+}
+
 // TestStringsDamaged: a wrong copy of the dynamic strings is a defect, not a reason to refuse the file.
 func TestStringsDamaged(t *testing.T) {
 	w, err := New("file", small(t)[0])

@@ -161,15 +161,7 @@ func (w *Writer) readHeaders() error {
 		return refused("%d program headers", n)
 	}
 	last := -1
-	seen := map[uint32]bool{}
 	for i := range w.ph {
-		switch typ := w.ph[i].typ; typ {
-		case ptDynamic, ptGNUEhFrame:
-			if seen[typ] {
-				return refused("two program headers of type %#x", typ)
-			}
-			seen[typ] = true
-		}
 		if w.ph[i].typ != ptLoad {
 			continue
 		}
@@ -177,6 +169,9 @@ func (w *Writer) readHeaders() error {
 			return refused("PT_LOAD entries are out of order")
 		}
 		last = i
+	}
+	if w.count(ptDynamic) > 1 || w.count(ptGNUEhFrame) > 1 {
+		return refused("two PT_DYNAMIC or two PT_GNU_EH_FRAME, of which readers take one or the other")
 	}
 	if w.img.Sections == nil {
 		return nil
@@ -197,6 +192,16 @@ func (w *Writer) readHeaders() error {
 	}
 	w.strs = b[s.off : s.off+s.size]
 	return nil
+}
+
+// count is the number of program headers of a type.
+func (w *Writer) count(typ uint32) (n int) {
+	for i := range w.ph {
+		if w.ph[i].typ == typ {
+			n++
+		}
+	}
+	return n
 }
 
 // checkTail refuses a file with contents behind all that its headers describe.
