@@ -109,8 +109,9 @@ func TestModulesLoadedLater(t *testing.T) {
 
 func TestOptionalModules(t *testing.T) {
 	dir, prog := plugins(t)
-	broken := gcc(t, dir, "broken.so", "int f(void) { return 1; }", "-shared", "-fPIC", "-Wl,--no-as-needed", dir+"/dep.so")
-	// dep.so is named by its soname, and broken.so has no path to it.
+	lost := gcc(t, dir, "lost.so", "int lost(void) { return 1; }", "-shared", "-fPIC", "-Wl,-soname,lost.so")
+	broken := gcc(t, dir, "broken.so", "int f(void) { return 1; }", "-shared", "-fPIC", "-Wl,--no-as-needed", lost)
+	// lost.so is named by its soname, and broken.so has no path to it.
 	opt := Options{NoVDSO: true, Summarize: summarize, Modules: []Extra{{Path: broken}}}
 	if _, err := Load(t.Context(), prog, opt); !errors.Is(err, ErrMissing) {
 		t.Errorf("got %v", err)
@@ -126,6 +127,23 @@ func TestOptionalModules(t *testing.T) {
 	for i, m := range p.Modules {
 		if m.Index != i {
 			t.Errorf("%s: index %d, is %d", m.Path, m.Index, i)
+		}
+	}
+}
+
+// TestNeededByEarlier: what a module needs may be there by its name alone, from a module that comes behind it in the list.
+func TestNeededByEarlier(t *testing.T) {
+	dir, prog := plugins(t)
+	last := gcc(t, dir, "last.so", "int last(void) { return 1; }", "-shared", "-fPIC", "-Wl,-soname,named.so")
+	middle := gcc(t, dir, "middle.so", "int middle(void) { return 1; }", "-shared", "-fPIC", "-Wl,--no-as-needed", last, "-Wl,-soname,other.so")
+	first := gcc(t, dir, "first.so", "int first(void) { return 1; }", "-shared", "-fPIC", "-Wl,--no-as-needed", middle)
+	for _, optional := range []bool{false, true} {
+		p := load(t, prog, Options{NoVDSO: true, Modules: []Extra{{Path: first, Optional: optional}, {Path: middle, Optional: optional}, {Path: last}}})
+		if got := bases(p); got != "last.so middle.so first.so" || len(p.Skipped) > 0 {
+			t.Errorf("modules: %s, skipped %v", got, p.Skipped)
+		}
+		if m := byBase(t, p, "first.so"); len(m.Needed) == 0 || p.Modules[m.Needed[0]].Path != middle {
+			t.Errorf("first.so needs %v", m.Needed)
 		}
 	}
 }

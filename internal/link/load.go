@@ -168,12 +168,7 @@ func (l *loader) load(exe string) error {
 		return err
 	}
 	p.start = len(p.Modules)
-	for _, e := range l.opt.Modules {
-		if err := l.loadExtra(e); err != nil {
-			return err
-		}
-	}
-	return nil
+	return l.loadExtras(l.opt.Modules)
 }
 
 // warn records what the loader passes over.
@@ -434,7 +429,33 @@ func (l *loader) loadVDSO() error {
 	return nil
 }
 
-// loadExtra adds a module that is loaded later, with what it needs.
+// loadExtras adds the modules that are loaded later. In what order a program loads them is not known: one that needs a library
+// which is nowhere to be found is tried again when others are there, of which one may have that library's name.
+func (l *loader) loadExtras(list []Extra) error {
+	for {
+		var failed []Extra
+		var errs []error
+		for _, e := range list {
+			if err := l.loadExtra(e); errors.Is(err, ErrMissing) {
+				failed, errs = append(failed, e), append(errs, err)
+			} else if err != nil {
+				return err
+			}
+		}
+		if len(failed) == len(list) {
+			for i, e := range failed {
+				if !e.Optional {
+					return errs[i]
+				}
+				l.warn(e.Path, errs[i])
+			}
+			return nil
+		}
+		list = failed
+	}
+}
+
+// loadExtra adds a module that is loaded later, with what it needs. If something is missing, nothing is added.
 func (l *loader) loadExtra(e Extra) error {
 	p := l.prog
 	if err := l.ctx.Err(); err != nil {
@@ -448,10 +469,14 @@ func (l *loader) loadExtra(e Extra) error {
 		err = l.breadthFirst(before, true)
 	}
 	if err != nil {
-		if !e.Optional || l.ctx.Err() != nil {
+		missing := errors.Is(err, ErrMissing)
+		if !missing && !e.Optional || l.ctx.Err() != nil {
 			return err
 		}
 		l.forget(before)
+		if missing {
+			return err
+		}
 		l.warn(e.Path, err)
 		return nil
 	}
