@@ -1,6 +1,7 @@
 package enforce
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -238,6 +239,39 @@ func TestVerifyAnonymous(t *testing.T) {
 	}
 }
 
+// TestVerifyNotELF: so is executable memory of a file that is no ELF file, even if it is written to meanwhile.
+func TestVerifyNotELF(t *testing.T) {
+	fd, err := unix.MemfdCreate("code", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if _, err := unix.Write(fd, bytes.Repeat([]byte{0xc3}, 4096)); err != nil {
+		t.Fatal(err)
+	}
+	mem, err := unix.Mmap(fd, 0, 4096, unix.PROT_READ|unix.PROT_EXEC, unix.MAP_SHARED)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Munmap(mem)
+	plan := planOf(t, os.Getpid())
+	verify := func(anonymous bool, want string) {
+		t.Helper()
+		v := NewVerifier(plan)
+		v.Anonymous = anonymous
+		v.Admit = func(string, []byte) error { return errors.New("judged") }
+		if err := v.Verify(os.Getpid()); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("anonymous %t: %v, want %q", anonymous, err, want)
+		}
+	}
+	verify(false, "judged")
+	verify(true, "")
+	if _, err := unix.Pwrite(fd, []byte(elfMagic), 0); err != nil {
+		t.Fatal(err)
+	}
+	verify(true, "judged")
+}
+
 func blocked(pid int) bool {
 	s, err := proc.ReadSyscall(pid, pid)
 	return err == nil && s.Nr == unix.SYS_CLOCK_NANOSLEEP
@@ -252,7 +286,7 @@ func planOf(t *testing.T, pid int) *Plan {
 	}
 	p := &Plan{}
 	for _, m := range maps {
-		if m.Exec && m.Inode != 0 {
+		if m.Exec && m.Inode != 0 && !strings.HasPrefix(m.Path, "/memfd:") {
 			data, err := os.ReadFile(m.Path)
 			if err != nil {
 				t.Fatal(err)

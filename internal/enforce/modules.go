@@ -32,7 +32,8 @@ func (e *ModuleError) Is(target error) bool { return target == ErrModule }
 // Verifier checks that processes run the code that a plan was made for. It remembers the files that it has read, so that
 // asking again is cheap. It may be used by several goroutines.
 type Verifier struct {
-	// Anonymous accepts executable memory without a file (code of just-in-time compilers), which no analysis has seen.
+	// Anonymous accepts executable memory that no ELF file is behind, which no analysis has seen: code of just-in-time compilers,
+	// in files of their own or in none, and a Lisp's.
 	Anonymous bool
 	// Own, if set, says which of such memory is the installer's own.
 	Own func(pid int, m *proc.Mapping) bool
@@ -69,8 +70,8 @@ func NewVerifier(p *Plan) *Verifier {
 }
 
 // Verify checks every file that the process has mapped executable: it must be in the plan, with the contents stated, or be
-// admitted. An executable mapping without a file is refused, too, unless Anonymous is set: code made at run time was not
-// analysed. The vDSO and the kernel's vsyscall page are the running kernel's and pass. Errors: *ModuleError, or proc's.
+// admitted. An executable mapping without a file, or of a file that is neither ELF nor in the plan, is refused, too, unless
+// Anonymous is set: code made at run time was not analysed. The vDSO and the kernel's vsyscall page are the running kernel's and pass. Errors: *ModuleError, or proc's.
 func (v *Verifier) Verify(pid int) error {
 	maps, err := proc.ReadMaps(pid)
 	if err != nil {
@@ -91,11 +92,19 @@ func (v *Verifier) Verify(pid int) error {
 			}
 			return &ModuleError{pid, name, "executable memory without a file"}
 		}
+		want, known := v.want[m.Path]
+		if v.Anonymous && !known {
+			// Its contents may change all the time: they are not asked for.
+			if elf, err := v.elf(pid, m); err != nil {
+				return err
+			} else if !elf {
+				continue
+			}
+		}
 		got, err := v.sum(pid, m)
 		if err != nil {
 			return err
 		}
-		want, known := v.want[m.Path]
 		switch {
 		case !known && !v.have[got]: // by another name it is the same code
 			if err := v.judge(pid, m, got); err != nil {
@@ -172,6 +181,24 @@ func (v *Verifier) open(pid int, m *proc.Mapping) (*os.File, error) {
 	}
 	return f, nil
 }
+
+// elf reports whether the file behind a mapping begins like an ELF file. One that cannot be read any more is taken for one.
+func (v *Verifier) elf(pid int, m *proc.Mapping) (bool, error) {
+	f, err := v.open(pid, m)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	var head [len(elfMagic)]byte
+	switch n, err := f.ReadAt(head[:], 0); {
+	case err == nil, errors.Is(err, io.EOF):
+		return string(head[:n]) == elfMagic, nil
+	default:
+		return true, nil
+	}
+}
+
+const elfMagic = "\x7fELF"
 
 // sum hashes the file behind a mapping.
 func (v *Verifier) sum(pid int, m *proc.Mapping) (string, error) {
