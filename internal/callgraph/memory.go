@@ -140,7 +140,7 @@ func (w *solver) escapeBy(t token, by int32, site uint64, kind TakenKind) {
 		if !mem.escaped.set(int32(r)) {
 			continue
 		}
-		w.contents(int(t.mod), image.Range{Start: mem.fine[r], End: mem.fine[r+1]}, func(x token, slot uint64) {
+		w.contents(int(t.mod), image.Range{Start: mem.fine[r], End: mem.fine[r+1]}, func(x token, slot uint64, _ bool) {
 			if x.fn >= 0 {
 				g.take(x.fn, Evidence{Module: int32(t.mod), Func: by, Place: slot, Kind: TakenData})
 				return
@@ -220,15 +220,16 @@ func (w *solver) pointsTo(mi, i int) []target {
 	return out
 }
 
-// contents calls visit for the tokens of the pointers that lie in a range of a module's data at the start.
-func (w *solver) contents(mi int, r image.Range, visit func(t token, slot uint64)) {
+// contents calls visit for the tokens of the pointers that lie in a range of a module's data at the start; lost says that one
+// points into memory that has escaped, so that it may be anything there.
+func (w *solver) contents(mi int, r image.Range, visit func(t token, slot uint64, lost bool)) {
 	m := w.g.P.Modules[mi]
 	for i := pointerOver(m, r.Start); i < len(m.Ptrs) && m.Ptrs[i].Slot < r.End; i++ {
 		for _, x := range w.pointsTo(mi, i) {
 			if x.fn >= 0 {
-				visit(token{fn: x.fn}, m.Ptrs[i].Slot)
-			} else if t, ok, _ := w.data(int(x.mod), x.va, false); ok {
-				visit(t, m.Ptrs[i].Slot)
+				visit(token{fn: x.fn}, m.Ptrs[i].Slot, false)
+			} else if t, ok, lost := w.data(int(x.mod), x.va, false); ok || lost {
+				visit(t, m.Ptrs[i].Slot, lost)
 			}
 		}
 	}
@@ -262,6 +263,13 @@ func (w *solver) load(f int32, t token, out *pointers, spill func(token)) {
 			spill(x)
 		}
 	}
+	there := func(x token, _ uint64, lost bool) {
+		if lost {
+			out.any = true
+		} else {
+			put(x)
+		}
+	}
 	m := w.g.P.Modules[t.mod]
 	if !writable(m, r.Start) || m.Relro.Contains(r.Start) && len(m.Dyn.Needed) > 0 {
 		// The loader has filled it before any code of the module runs.
@@ -277,8 +285,8 @@ func (w *solver) load(f int32, t token, out *pointers, spill func(token)) {
 				return
 			}
 		}
-		w.contents(int(t.mod), r, func(x token, _ uint64) { put(x) })
-		w.copied(t, r, put)
+		w.contents(int(t.mod), r, there)
+		w.copied(t, r, there)
 		return
 	}
 	for a := int32(bound(mem.fine, r.Start)); a >= 0 && int(a)+1 < len(mem.fine) && mem.fine[a] < r.End; a++ {
@@ -289,7 +297,7 @@ func (w *solver) load(f int32, t token, out *pointers, spill func(token)) {
 		if !slices.Contains(mem.readers[a], f) {
 			mem.readers[a] = append(mem.readers[a], f)
 		}
-		w.contents(int(t.mod), image.Range{Start: max(r.Start, mem.fine[a]), End: min(r.End, mem.fine[a+1])}, func(x token, _ uint64) { put(x) })
+		w.contents(int(t.mod), image.Range{Start: max(r.Start, mem.fine[a]), End: min(r.End, mem.fine[a+1])}, there)
 		for _, c := range mem.cells[a] {
 			switch {
 			case !overlap(mem.span1(c.at, c.size), r.Start, r.End):
@@ -304,13 +312,13 @@ func (w *solver) load(f int32, t token, out *pointers, spill func(token)) {
 
 // copied calls visit for the tokens of the pointers that the loader copies to a range of the data that t is in: those that the
 // objects which it copies there hold at the start. From there on they are what they are, if the range becomes read-only.
-func (w *solver) copied(t token, r image.Range, visit func(token)) {
+func (w *solver) copied(t token, r image.Range, visit func(t token, slot uint64, lost bool)) {
 	for _, c := range w.mem[t.mod].copies {
 		if !overlap(r, c.Addr, c.Addr+c.Size) {
 			continue
 		}
 		from := image.Range{Start: max(r.Start, c.Addr) - c.Addr + c.Value, End: min(r.End, c.Addr+c.Size) - c.Addr + c.Value}
-		w.contents(c.Source, from, func(x token, _ uint64) { visit(x) })
+		w.contents(c.Source, from, visit)
 	}
 }
 
@@ -345,7 +353,7 @@ func (w *solver) dataIn(t token) ([]token, bool) {
 	l, ok := w.tables[t]
 	if !ok {
 		l = []token{}
-		w.contents(int(t.mod), w.mem[t.mod].span(t), func(x token, _ uint64) {
+		w.contents(int(t.mod), w.mem[t.mod].span(t), func(x token, _ uint64, _ bool) {
 			if x.fn < 0 && len(l) <= maxTokens && !slices.Contains(l, x) {
 				l = append(l, x)
 			}
@@ -361,7 +369,7 @@ func (w *solver) functions(t token, visit func(int32)) {
 	case t.fn >= 0:
 		visit(t.fn)
 	case t.entry:
-		w.contents(int(t.mod), w.mem[t.mod].span(t), func(x token, _ uint64) {
+		w.contents(int(t.mod), w.mem[t.mod].span(t), func(x token, _ uint64, _ bool) {
 			if x.fn >= 0 {
 				visit(x.fn)
 			}

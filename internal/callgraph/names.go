@@ -271,7 +271,7 @@ func (w *solver) names(mi int, m *link.Module, f int32, c *summary.Call) ([]int,
 		}
 		for _, t := range w.held[uint32(x)-base] {
 			if t.entry && int(t.mod) == mi { // a table of names
-				w.contents(mi, w.mem[mi].span(t), func(x token, _ uint64) {
+				w.contents(mi, w.mem[mi].span(t), func(x token, _ uint64, _ bool) {
 					if s, ok := w.g.mods[mi].strs[x.addr]; ok && x.fn < 0 && !x.wide && int(x.mod) == mi {
 						out = append(out, s)
 					}
