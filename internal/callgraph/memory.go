@@ -55,7 +55,7 @@ func (w *solver) openModule(mi int) {
 }
 
 // data returns the token of an address in data, false if there is nothing to follow: no pointers there, and no way to
-// store any, or memory that has escaped (lost).
+// store any, or memory that has escaped or is none of the module (lost).
 func (w *solver) data(mi int, va uint64, wide bool) (t token, ok, lost bool) {
 	t = token{fn: -1, mod: int16(mi), addr: va, wide: wide}
 	mem := &w.mem[mi]
@@ -64,7 +64,7 @@ func (w *solver) data(mi int, va uint64, wide bool) (t token, ok, lost bool) {
 	case p.named && !wide:
 		return t, true, false
 	case !p.inside:
-		return t, false, false
+		return t, false, true // moved out of what it was an address in
 	case p.writable:
 		if mem.escaped.has(p.first) && (!wide || mem.escaped.has(p.last)) && !p.relro {
 			return t, false, true
@@ -238,7 +238,8 @@ func (w *solver) contents(mi int, r image.Range, visit func(t token, slot uint64
 // load adds to out what eight bytes at t hold, as function f reads them.
 func (w *solver) load(f int32, t token, out *pointers, spill func(token)) {
 	if t.fn >= 0 {
-		return // code is read
+		out.any = true // code is read
+		return
 	}
 	mem := &w.mem[t.mod]
 	if t.entry {
