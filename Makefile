@@ -9,7 +9,7 @@ PREFIX ?= /usr/local
 TESTED := -count 1 -timeout 40m
 
 .PHONY: all build install test vet demo bench fuzz generate generate-check deps recall recall-table crash anybin speed others faults precision \
-	surplus loading stay rewrite eval edges clean
+	surplus loading stay rewrite eval edges traced clean
 
 all: build
 
@@ -115,6 +115,11 @@ rewrite: deps
 edges: deps build
 	@bash eval/deps.sh oracle
 	bash eval/edges.sh
+
+# So it is for programs of the system.
+traced: deps build
+	@bash eval/deps.sh oracle
+	bash eval/traced.sh
 
 generate:
 	$(GO) generate $(PKGS)

@@ -35,5 +35,5 @@ print(max(t, key=lambda t: t["instances"])["kind"])' "$p" "${serving[$name]:-mai
 	done
 	exit $bad
 fi
-../bin/precision ${FLAGS:-} "${profiles[@]}" || bad=1
+../bin/precision -observed oracle/observed ${FLAGS:-} "${profiles[@]}" || bad=1
 exit $bad

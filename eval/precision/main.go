@@ -1,12 +1,14 @@
 // Command precision prints what each level of the call graph leaves open for servers, from their profiles.
 //
-//	precision [-levels abc] [-names KIND] [-o md|json] PROFILE...
+//	precision [-levels abc] [-names KIND] [-observed DIR] [-o md|json] PROFILE...
 //	precision -surplus FILE [-levels abc] [-names KIND] [-o md|json] PROFILE
 //
 // The first form prints one table a server (the profile's file name), one row a level: address-taken functions, indirect
 // call sites of live functions and their average targets, live functions, system calls that can be reached from entry and
 // main, then for each thread kind those that it can make while serving (its own set), and the time that the call graph
-// takes. All but the time is the same in each run. -names adds the calls of one kind, level by level.
+// takes. All but the time is the same in each run. -names adds the calls of one kind, level by level. -observed adds a row with
+// what would be left open if calls through pointers went only where valgrind saw them go: tables NAME.edges.tsv.gz of oracle/edges
+// in DIR, without edges of modules that the profile has in another build.
 //
 // The second form takes system calls that were seen while serving, one a line, and lists at the finest level each call of
 // the own set of KIND (default: of every kind) that is not among them: the function that makes it, and the last indirect
@@ -33,7 +35,7 @@ import (
 
 // options are the flags.
 type options struct {
-	levels, names, format, surplus string
+	levels, names, format, surplus, observed string
 }
 
 func main() {
@@ -42,6 +44,7 @@ func main() {
 	flag.StringVar(&opt.names, "names", "", "list the calls of this thread `kind`, by its whole or its short name")
 	flag.StringVar(&opt.format, "o", "md", "output `format`: md or json")
 	flag.StringVar(&opt.surplus, "surplus", "", "list the calls that are not in this `file`")
+	flag.StringVar(&opt.observed, "observed", "", "`directory` with tables of the calls through pointers that were seen")
 	flag.Parse()
 	if flag.NArg() == 0 || opt.format != "md" && opt.format != "json" || opt.surplus != "" && flag.NArg() != 1 {
 		flag.Usage()
@@ -79,6 +82,11 @@ func run(ctx context.Context, w io.Writer, opt options, paths []string) error {
 				return fmt.Errorf("%s: level %v: %w", path, l, err)
 			}
 			s.Levels = append(s.Levels, rowOf(m))
+		}
+		if opt.observed != "" {
+			if err := s.floors(ctx, filepath.Join(opt.observed, s.Name+".edges.tsv.gz")); err != nil {
+				return err
+			}
 		}
 		servers = append(servers, s)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -40,13 +41,29 @@ func TestLevels(t *testing.T) {
 	}
 }
 
+// TestSeenCalls: of a table of what was seen, the calls through pointers between modules in the builds of the profile.
+func TestSeenCalls(t *testing.T) {
+	p := &profile.Profile{Program: profile.Program{Path: "/usr/sbin/d", BuildID: "aabb"},
+		Modules: []profile.Module{{Path: "/lib/libx.so.1", BuildID: "ccdd"}, {Path: "/lib/liby.so.1", BuildID: "eeff"}}}
+	const table = "#columns: whatever\n#module\td\td\td\taa\n#module\tlibx.so.1\tlibx.so.1\t-\tccdd\n#module\tliby.so.1\tliby.so.1\t-\t0011\n" +
+		"d\t10\tlibx.so.1\t20\ticall\t3\nd\t11\tlibx.so.1\t21\tcall\t3\nd\t12\tliby.so.1\t22\ticall\t3\nlibx.so.1\t1a\td\tff\tijmp\t1\n"
+	got, err := seenCalls(strings.NewReader(table), p)
+	want := []pipeline.SeenCall{{Module: "d", Site: 0x10, To: "libx.so.1", Entry: 0x20}, {Module: "libx.so.1", Site: 0x1a, To: "d", Entry: 0xff}}
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if _, err := seenCalls(strings.NewReader("d\tx\td\t20\ticall\t3\n"), p); err == nil {
+		t.Error("an address that is none is read")
+	}
+}
+
 // TestTable: what is printed of a measure and of a surplus.
 func TestTable(t *testing.T) {
 	calls := syscalls.Of(0, 1, 60)
 	m := &pipeline.Measure{Level: callgraph.LevelB, AddressTaken: 12, Sites: 3, Targets: 9.6, Functions: 40, Build: 2_600_000,
 		Sets:  []pipeline.Set{{From: "entry", Calls: calls}, {From: "main", Calls: syscalls.Of(0)}},
 		Kinds: []pipeline.Served{{Kind: "libx-1.2.so.3:loop", Role: profile.RoleThread, Functions: 7, Own: calls}}}
-	s := server{Name: "demo", Levels: []row{rowOf(m)}}
+	s := server{Name: "demo", Levels: []row{rowOf(m)}, Floors: []int{2}}
 	var out bytes.Buffer
 	s.write(&out, "libx:loop")
 	want := `### demo
@@ -54,6 +71,7 @@ func TestTable(t *testing.T) {
 | level | address-taken | sites | targets/site | functions | entry | main | libx:loop thread | ms |
 |---|---|---|---|---|---|---|---|---|
 | b | 12 | 3 | 10 | 40 | 3 | 1 | 3 | 3 |
+| seen | | | | | | | 2 | |
 
 libx:loop, level b: exit read write
 
@@ -65,10 +83,11 @@ libx:loop, level b: exit read write
 	e := excess{Server: "demo", Kind: "libx-1.2.so.3:loop", Level: "b", Seen: 5, Calls: []pipeline.Surplus{{Syscall: "mount",
 		Site: pipeline.Place{Module: "libc.so.6", Function: "mount", Offset: "0x12"}, Edge: "indirect",
 		From:   pipeline.Place{Module: "libx-1.2.so.3", Function: "loop", Offset: "0x34"},
-		Target: pipeline.Place{Module: "demo", Function: "fn_0x56", Offset: "0x56"}, Why: "pointer in data, demo+0x78"}}}
+		Target: pipeline.Place{Module: "demo", Function: "fn_0x56", Offset: "0x56"}, Why: "pointer in data, demo+0x78",
+		Through: []pipeline.Place{{Module: "libc.so.6", Function: "mount"}, {Module: "demo", Function: "fn_0x56"}}}}}
 	e.write(&out)
 	for _, line := range []string{"### demo, libx:loop, level b: 1 beyond the 5 calls seen\n",
-		"| mount | libc:mount | indirect | libx+0x34 | demo:fn_0x56 | pointer in data, demo+0x78 |\n"} {
+		"| mount | libc:mount | indirect | libx+0x34 | demo:fn_0x56 | pointer in data, demo+0x78 | libc:mount, demo:fn_0x56 |\n"} {
 		if !strings.Contains(out.String(), line) {
 			t.Errorf("no line %q in\n%s", line, out.String())
 		}

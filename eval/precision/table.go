@@ -17,6 +17,7 @@ import (
 type server struct {
 	Name    string `json:"name"`
 	Levels  []row  `json:"levels"`
+	Floors  []int  `json:"floors,omitempty"` // by kind
 	profile *profile.Profile
 }
 
@@ -65,6 +66,13 @@ func (s *server) write(w io.Writer, names string) {
 		}
 		fmt.Fprintf(w, " %.0f |\n", r.Milliseconds)
 	}
+	if len(s.Floors) > 0 {
+		fmt.Fprint(w, "| seen | | | | | | |")
+		for _, n := range s.Floors {
+			fmt.Fprintf(w, " %d |", n)
+		}
+		fmt.Fprintln(w, " |")
+	}
 	fmt.Fprintln(w)
 	if names == "" {
 		return
@@ -94,9 +102,13 @@ type excess struct {
 
 func (e *excess) write(w io.Writer) {
 	fmt.Fprintf(w, "### %s, %s, level %s: %d beyond the %d calls seen\n\n", e.Server, short(e.Kind), e.Level, len(e.Calls), e.Seen)
-	fmt.Fprintf(w, "| call | made in | last indirect edge | from | to | why |\n|---|---|---|---|---|---|\n")
+	fmt.Fprintf(w, "| call | made in | last indirect edge | from | to | why | every way leads through |\n|---|---|---|---|---|---|---|\n")
 	for _, c := range e.Calls {
-		fmt.Fprintf(w, "| %s | %s | %s | %s | %s | %s |\n", c.Syscall, function(c.Site), c.Edge, place(c.From), function(c.Target), c.Why)
+		var through []string
+		for _, f := range c.Through {
+			through = append(through, function(f))
+		}
+		fmt.Fprintf(w, "| %s | %s | %s | %s | %s | %s | %s |\n", c.Syscall, function(c.Site), c.Edge, place(c.From), function(c.Target), c.Why, strings.Join(through, ", "))
 	}
 	fmt.Fprintln(w)
 }

@@ -27,7 +27,8 @@ type Reach struct {
 	partly map[int32]bitset
 	// starts of partly reached functions, by function: index into Starts, for explanations
 	startOf map[int32]int
-	sets    []bool // target sets that are reached
+	sets    []bool             // target sets that are reached
+	seen    func(Edge) []int32 // see WalkSeen
 
 	// Calls are the system calls that can be made.
 	Calls syscalls.Set
@@ -47,9 +48,15 @@ type SysEvidence struct {
 }
 
 // Walk finds everything reachable from the starts.
-func (g *Graph) Walk(starts []Start) *Reach {
+func (g *Graph) Walk(starts []Start) *Reach { return g.walk(starts, nil) }
+
+// WalkSeen is Walk with other targets for calls through pointers that no constant resolves: those that seen says of a call's edge,
+// which are some of those that it has. It tells what a more precise graph could leave open at the least.
+func (g *Graph) WalkSeen(starts []Start, seen func(Edge) []int32) *Reach { return g.walk(starts, seen) }
+
+func (g *Graph) walk(starts []Start, seen func(Edge) []int32) *Reach {
 	n := g.P.Funcs()
-	r := &Reach{G: g, Starts: starts, whole: newBitset(n), parent: make([]Edge, n), first: newBitset(n), partly: map[int32]bitset{}, startOf: map[int32]int{},
+	r := &Reach{G: g, Starts: starts, seen: seen, whole: newBitset(n), parent: make([]Edge, n), first: newBitset(n), partly: map[int32]bitset{}, startOf: map[int32]int{},
 		Sites: map[int]SysEvidence{}}
 	for i, s := range starts {
 		if s.Blocks == nil {
@@ -133,6 +140,10 @@ func (r *Reach) visit(f int32) {
 	in := r.part(f)
 	r.G.edges(f, in, func(e Edge) {
 		switch {
+		case r.seen != nil && (e.Kind == FlowCall || e.Kind == TakenCall || e.Kind == UnknownCode):
+			for _, t := range r.seen(e) {
+				r.reach(Edge{Site: e.Site, From: e.From, To: t, Kind: e.Kind}, in != nil)
+			}
 		case e.To >= 0:
 			r.reach(e, in != nil)
 		case e.Kind == LazyBinding:

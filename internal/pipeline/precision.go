@@ -70,6 +70,57 @@ func Precision(ctx context.Context, p *profile.Profile, level callgraph.Level, o
 	return m, nil
 }
 
+// SeenCall is a call through a pointer that a run has made. Modules are file names, addresses those of the files.
+type SeenCall struct {
+	Module string
+	Site   uint64
+	To     string
+	Entry  uint64
+}
+
+// Floors returns, for each thread kind of a profile, how many calls it could make while it serves if calls through pointers went
+// only where they were seen to go: what no graph with the same direct calls can be below, but for what a run did not show.
+func Floors(ctx context.Context, p *profile.Profile, seen []SeenCall, opt Options) ([]int, error) {
+	l := newLoader(&opt)
+	defer l.close()
+	g, err := l.profiled(ctx, p.Program.Path, p)
+	if err != nil {
+		return nil, err
+	}
+	modules := map[string]int{}
+	for i, m := range g.P.Modules {
+		modules[filepath.Base(modulePath(m))] = i
+	}
+	type place struct {
+		module int
+		site   uint64
+	}
+	targets := map[place][]int32{}
+	for _, s := range seen {
+		from, ok := modules[s.Module]
+		to, known := modules[s.To]
+		if f := -1; ok && known {
+			if f = g.P.Func(to, s.Entry); f >= 0 {
+				targets[place{from, s.Site}] = append(targets[place{from, s.Site}], int32(f))
+			}
+		}
+	}
+	f := phase.NewFinder(g)
+	var out []int
+	for i := range p.Threads {
+		k, err := kindOf(f, &p.Threads[i])
+		if err != nil {
+			return nil, err
+		}
+		r := g.WalkSeen(f.Serving(k), func(e callgraph.Edge) []int32 {
+			m, _ := g.P.Where(int(e.From))
+			return targets[place{m, e.Site}]
+		})
+		out = append(out, r.Calls.Union(syscalls.Always()).Len())
+	}
+	return out, nil
+}
+
 // measure builds the call graph of a program and counts what it has.
 func measure(prog *link.Program, level callgraph.Level) (*Measure, *callgraph.Graph) {
 	begin := time.Now()

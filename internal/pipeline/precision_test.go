@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"slices"
+	"strconv"
 	"testing"
 
 	"syspart/internal/callgraph"
@@ -106,6 +107,40 @@ func narrower(t *testing.T, coarse, fine *Measure) {
 	for i := range fine.Kinds {
 		if more := fine.Kinds[i].Own.Minus(coarse.Kinds[i].Own); !more.Empty() || fine.Kinds[i].Functions > coarse.Kinds[i].Functions {
 			t.Errorf("level %v opens %v for %s, which %v closes", fine.Level, more.Names(), fine.Kinds[i].Kind, coarse.Level)
+		}
+	}
+}
+
+// TestFloors: with all calls that the graph has a kind's floor is its own set, and with none it is less.
+func TestFloors(t *testing.T) {
+	bin, _ := testbin.Server(t, "threads", "-O2", "-static")
+	p := profiled(t, bin, observedServer(t, "threads", bin, 3), opt)
+	var all []SeenCall
+	if err := Callgraph(context.Background(), bin, p, opt, func(s Site) error {
+		site, err := strconv.ParseUint(s.Site, 0, 64)
+		for _, to := range s.Targets {
+			entry, err := strconv.ParseUint(to[1], 0, 64)
+			if err != nil {
+				return err
+			}
+			all = append(all, SeenCall{Module: s.Module, Site: site, To: to[0], Entry: entry})
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	floors := func(seen []SeenCall) []int {
+		out, err := Floors(context.Background(), p, seen, opt)
+		if err != nil || len(out) != len(p.Threads) {
+			t.Fatalf("%v, %v", out, err)
+		}
+		return out
+	}
+	most, least := floors(all), floors(nil)
+	for i, th := range p.Threads {
+		// Handlers of signals, which the kernel calls, count for the own set alone.
+		if own := len(th.Serving.Own); most[i] > own || most[i] < own-5 || least[i] >= most[i] || least[i] == 0 {
+			t.Errorf("%s: from %d to %d calls, its own are %d", th.Kind, least[i], most[i], own)
 		}
 	}
 }
