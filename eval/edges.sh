@@ -3,7 +3,7 @@
 # NAME is a driver in oracle/servers; by default all that were observed.
 #
 # What was observed is oracle/observed/NAME.edges.tsv*; edges from or to modules of other builds than the installed ones are
-# left out, and named. RUN=1 observes anew what is installed (oracle/edges; the stored tables stay as they are). The modules
+# left out, and named. RUN=1 observes anew what is installed (oracle/edges); SAVE=1 stores the tables. The modules
 # of a program are those of its profile, from OUT (default: out/profiles) if it is there. LEVELS restricts the levels.
 # Prints a line for each server and level, and each missing edge. Status 0: none is missing. Needs root.
 set -u
@@ -44,28 +44,6 @@ if other:
     print("   left out: %d edges of modules that the profile lacks or has in another build: %s" % (lost, " ".join(sorted(other))), file=sys.stderr)
 ' "$@"; }
 
-# reduced TABLE: of the call graph what edgecheck asks for: sites whose address is in the table, and of their targets those
-# with the addresses there. The whole graph has up to 10,000 sites with as many targets each: gigabytes, kept nowhere.
-reduced() { python3 -c '
-import json, sys
-wanted = {}
-for line in open(sys.argv[1]):
-    f = line.split("\t")
-    if f[0][0] != "#":
-        wanted.setdefault("0x" + f[1], set()).add("0x" + f[3])
-for line in sys.stdin.buffer:
-    _, _, _, module, _, _, _, site = line[:400].decode().split("\"", 8)[:8]
-    targets = []
-    for address in wanted.get(site, ()):
-        end = "\"%s\"]" % address
-        at = line.find(end.encode())
-        while at >= 0:
-            targets.append(json.loads(line[line.rindex(b"[", 0, at):at + len(end)]))
-            at = line.find(end.encode(), at + 1)
-    if site in wanted:
-        print(json.dumps({"module": module, "site": site, "targets": targets}))
-' "$@"; }
-
 bad=0
 printf '%-18s %-5s %8s %8s\n' server level checked missing
 for name in "$@"; do
@@ -77,12 +55,16 @@ for name in "$@"; do
 		"$WORK/oracle/edges" "$name" >&2 || echo "$name: not all of the load passed under valgrind" >&2
 	fi
 	table=$(ls "$OBSERVED/$name".edges.tsv* 2>/dev/null) || { echo "$name: nothing was observed" >&2; bad=1; continue; }
+	if [ -n "${RUN:-}" ] && [ -n "${SAVE:-}" ]; then
+		if [ "${table%.gz}" = "$table" ]; then gzip -9n <"$table"; else cat "$table"; fi >"oracle/observed/.$name" &&
+			mv "oracle/observed/.$name" "oracle/observed/$name.edges.tsv.gz"
+	fi
 	installed "$p" "$table" >"$WORK/table" || { bad=1; continue; }
 	rm -f "$table"
 	mv "$WORK/table" "$OBSERVED/$name.edges.tsv"
 	program=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["program"]["path"])' "$p")
 	for l in $levels; do
-		"$SYSPART" callgraph --level "$l" -p "$p" -o json "$program" | reduced "$OBSERVED/$name.edges.tsv" >"$WORK/graph.json"
+		"$SYSPART" callgraph --level "$l" -p "$p" -o json "$program" | python3 reduced.py "$OBSERVED/$name.edges.tsv" >"$WORK/graph.json"
 		[ "${PIPESTATUS[*]}" = '0 0' ] || { echo "$name: no call graph at level $l" >&2; bad=1; continue; }
 		"$WORK/oracle/edgecheck" "$name" "$WORK/graph.json" >"$WORK/missing" 2>"$WORK/says"
 		read -r missing of checked <<<"$(sed -n 's/^[^:]*: \([0-9]*\) of \([0-9]*\) observed.*/\1 of \2/p' "$WORK/says")"
