@@ -270,6 +270,28 @@ func TestVerifyNotELF(t *testing.T) {
 		t.Fatal(err)
 	}
 	verify(true, "judged")
+
+	// Without privilege it cannot be opened: as behind a mapping that is not there.
+	maps, err := proc.ReadMaps(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(maps, func(m proc.Mapping) bool { return m.Exec && m.Path == "/memfd:code" })
+	closed := maps[i]
+	closed.Start++
+	v := NewVerifier(plan)
+	if elf, err := v.elf(os.Getpid(), maps, &closed); !elf || err != nil {
+		t.Errorf("closed: ELF %t, %v", elf, err)
+	}
+	if _, err := unix.Pwrite(fd, []byte("code"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if elf, err := v.elf(os.Getpid(), maps, &closed); elf || err != nil {
+		t.Errorf("closed: ELF %t, %v", elf, err)
+	}
+	if _, err := v.elf(os.Getpid(), maps[:i], &closed); !errors.Is(err, ErrModule) {
+		t.Errorf("closed and not mapped from its beginning: %v", err)
+	}
 }
 
 func blocked(pid int) bool {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -95,7 +96,7 @@ func (v *Verifier) Verify(pid int) error {
 		want, known := v.want[m.Path]
 		if v.Anonymous && !known {
 			// Its contents may change all the time: they are not asked for.
-			if elf, err := v.elf(pid, m); err != nil {
+			if elf, err := v.elf(pid, maps, m); err != nil {
 				return err
 			} else if !elf {
 				continue
@@ -182,20 +183,24 @@ func (v *Verifier) open(pid int, m *proc.Mapping) (*os.File, error) {
 	return f, nil
 }
 
-// elf reports whether the file behind a mapping begins like an ELF file. One that cannot be read any more is taken for one.
-func (v *Verifier) elf(pid int, m *proc.Mapping) (bool, error) {
+// elf reports whether the file behind one of a process's mappings begins like an ELF file. One of which that cannot be read is
+// taken for one. A file that is gone can be opened only with privilege; what of it is mapped can be read without.
+func (v *Verifier) elf(pid int, maps []proc.Mapping, m *proc.Mapping) (bool, error) {
+	head := make([]byte, len(elfMagic))
 	f, err := v.open(pid, m)
-	if err != nil {
+	if err == nil {
+		defer f.Close()
+		n, err := f.ReadAt(head, 0)
+		return err != nil && !errors.Is(err, io.EOF) || string(head[:n]) == elfMagic, nil
+	}
+	begin := slices.IndexFunc(maps, func(x proc.Mapping) bool { return x.Dev == m.Dev && x.Inode == m.Inode && x.Off == 0 })
+	if begin < 0 {
 		return false, err
 	}
-	defer f.Close()
-	var head [len(elfMagic)]byte
-	switch n, err := f.ReadAt(head[:], 0); {
-	case err == nil, errors.Is(err, io.EOF):
-		return string(head[:n]) == elfMagic, nil
-	default:
-		return true, nil
+	if _, unread := proc.Memory(pid).ReadAt(head, int64(maps[begin].Start)); unread != nil {
+		return false, err
 	}
+	return string(head) == elfMagic, nil
 }
 
 const elfMagic = "\x7fELF"
