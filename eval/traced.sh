@@ -1,7 +1,8 @@
 #!/bin/bash
 # traced.sh [-n N] [PROGRAM...]: is every call through a pointer that valgrind sees in a program in our call graph? The programs, by
-# default N (200) of /usr/bin and /usr/sbin that lie evenly among all of them, run with --help, without network, and where they
-# can write nothing but an empty directory. The modules are those that analyze finds: edges from or to others do not count.
+# default N (200) of /usr/bin and /usr/sbin that lie evenly among all of them, run with --help, or with the arguments that stand
+# behind them in the same word; without network, and where they can write nothing but an empty directory. The modules are those that
+# analyze finds: edges from or to others do not count.
 #
 # Prints each missing edge, and how many programs and edges were checked. Status 0: none is missing. Needs root and valgrind.
 set -u
@@ -21,12 +22,14 @@ cp "$here"/oracle/edges.py "$here"/oracle/parse.py "$here"/oracle/names "$T/orac
 # What may be written: $1, which becomes the working directory.
 cage='mount --bind "$1" "$1" && mount -o remount,ro,bind / && cd "$1" && shift && exec "$@"'
 bad=0 programs=0 edges=0 left=0
-for p in "$@"; do
-	name=p$programs
+for command in "$@"; do
+	read -ra args <<<"$command"
+	p=${args[0]} args=("${args[@]:1}") name=p$programs
+	[ ${#args[@]} -gt 0 ] || args=(--help)
 	rm -rf "$T/run" "$T/cg" && mkdir "$T/run" "$T/cg"
 	timeout -k 5 60 unshare --net --ipc --uts --pid --mount --fork --kill-child --mount-proc sh -c "$cage" cage "$T" \
 		env TMPDIR="$T/run" HOME="$T/run" valgrind -q --tool=callgrind --dump-instr=yes --dump-line=no --collect-jumps=yes --skip-plt=no --compress-strings=no --compress-pos=no \
-		--vgdb=no --callgrind-out-file="$T/cg/%p" "$p" --help >/dev/null 2>&1 </dev/null
+		--vgdb=no --callgrind-out-file="$T/cg/%p" "$p" "${args[@]}" >/dev/null 2>&1 </dev/null
 	[ -n "$(find "$T/cg" -type f -size +0)" ] || { left=$((left + 1)); continue; }
 	python3 "$here/oracle/edges.py" make "$T/oracle/observed/$name" "$p" "$T/cg" >/dev/null 2>&1 || { left=$((left + 1)); continue; }
 	table=$(ls "$T/oracle/observed/$name".edges.tsv*) || { left=$((left + 1)); continue; }
