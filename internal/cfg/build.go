@@ -45,6 +45,7 @@ type builder struct {
 	strong    []uint64 // sorted: entries that start a function for reasons of their own
 	news      []uint64 // those that are not in strong yet
 	labels    []uint64 // sorted: addresses in the text that are taken
+	recent    []uint64 // those that have come since loose functions were explored again
 	data      []uint64 // sorted: addresses outside the text that code refers to
 	hints     []uint64 // sorted: the same as guessed from the bytes, until all functions have been explored once
 	deref     map[uint64]bool
@@ -53,7 +54,7 @@ type builder struct {
 	named     map[uint64]bool // entries that never return, by name
 	noret     map[uint64]bool // those and the proven ones
 	noretSlot map[uint64]bool // GOT slots of such functions
-	fresh     []*node         // explored since the last harvest
+	fresh     []*node         // explored since the last harvest, and loose ones
 	workers   []*worker
 	budget    atomic.Int64
 }
@@ -64,7 +65,8 @@ type node struct {
 	ranges []image.Range
 	fde    int
 	dirty  bool // must be explored (again)
-	loose  bool // an indirect jump's targets may change as more of the file is known
+	loose  bool // an indirect jump's targets may change as more of the file is known: labels in the function
+	tabled bool // and addresses of data, which may end a table
 	ends   bool // can end by a return, an indirect jump or in unknown ways
 	pinned bool // a proof that it does not return was taken back
 	junk   bool // no code after all: reached by a taken address alone, and cannot be decoded
@@ -73,6 +75,7 @@ type node struct {
 	// undecodable says that control flow runs into bytes that are no instruction, or out of the text.
 	undecodable bool
 	listed      bool
+	harvested   bool     // what it calls, makes and uses is known; with time, more of that may be entries
 	steps       int      // of slices, the last time
 	calls       []uint64 // direct
 	tails       []tail
@@ -218,7 +221,9 @@ func (b *builder) add(va uint64, o Origin) bool {
 		return false // a number that looks like an address
 	}
 	was := b.origin[va]
-	b.origin[va] = was | o
+	if was|o != was {
+		b.origin[va] = was | o
+	}
 	if was&^FromTail == 0 && o&^FromTail != 0 {
 		b.news = append(b.news, va)
 	}
@@ -240,7 +245,17 @@ func (b *builder) label(va uint64) {
 	if !b.isLabel[va] {
 		b.isLabel[va] = true
 		b.labels = append(b.labels, va)
+		b.recent = append(b.recent, va)
 	}
+}
+
+// concerns reports whether a loose function's jumps may lead elsewhere for what has become known of the file: a label is news
+// to the function that it lies in alone.
+func (b *builder) concerns(n *node) bool {
+	return n.tabled || slices.ContainsFunc(n.ranges, func(r image.Range) bool {
+		i, _ := slices.BinarySearch(b.recent, r.Start)
+		return i < len(b.recent) && b.recent[i] < r.End
+	})
 }
 
 // extents gives every function its ranges; those whose ranges changed become dirty.
@@ -293,11 +308,9 @@ func (b *builder) explore() error {
 	for _, n := range b.nodes {
 		if n.dirty {
 			n.dirty = false
+			n.harvested = false
 			work = append(work, n)
-			if !n.listed {
-				n.listed = true
-				b.fresh = append(b.fresh, n)
-			}
+			b.list(n)
 		}
 	}
 	if len(work) == 0 {
@@ -337,6 +350,14 @@ func (b *builder) explore() error {
 	return nil
 }
 
+// list notes that what a function says is to be harvested.
+func (b *builder) list(n *node) {
+	if !n.listed {
+		n.listed = true
+		b.fresh = append(b.fresh, n)
+	}
+}
+
 // fixpoint explores until no function, merged part, taken address or proof is new. The order of the steps matters: what
 // splits functions at addresses in their middle comes last, when it is known which code belongs together.
 func (b *builder) fixpoint() error {
@@ -348,9 +369,14 @@ func (b *builder) fixpoint() error {
 		if b.references() {
 			// Tables whose bound is not known were read with too little known around them.
 			b.hints = nil
+			slices.Sort(b.recent)
 			for _, n := range b.nodes {
-				n.dirty = n.dirty || n.loose
+				if n.loose {
+					n.dirty = n.dirty || b.concerns(n)
+					b.list(n)
+				}
 			}
+			b.recent = b.recent[:0]
 			if err := b.explore(); err != nil {
 				return err
 			}
@@ -370,6 +396,9 @@ func (b *builder) fixpoint() error {
 func (b *builder) references() bool {
 	labels, data := len(b.labels), len(b.data)
 	for _, n := range b.fresh {
+		if n.harvested {
+			continue
+		}
 		if n.junk = b.isJunk(n); n.junk {
 			continue
 		}
@@ -402,8 +431,11 @@ func (b *builder) harvest() (grown bool) {
 		if n.junk {
 			continue
 		}
-		for _, va := range n.calls {
-			grown = b.add(va, FromCall) || grown
+		if !n.harvested {
+			n.harvested = true
+			for _, va := range n.calls {
+				grown = b.add(va, FromCall) || grown
+			}
 		}
 		for _, va := range n.taken {
 			if b.plainEntry(va) && !b.deref[va] {

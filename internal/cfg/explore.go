@@ -56,6 +56,7 @@ type jump struct {
 	tables  []JumpTable
 	plain   bool // through a fixed memory cell: a tail call
 	loose   bool // the result may change as more of the file is known
+	tabled  bool // a table was read as far as data are known to be its own
 	trouble string
 }
 
@@ -122,7 +123,7 @@ func (w *worker) prepare() {
 	w.disc = w.disc[:0]
 	w.indirect = w.indirect[:0]
 	w.labelled, w.labelsIn, w.hub = false, nil, -1
-	clear(w.jumpAt)
+	w.jumpAt = emptied(w.jumpAt)
 	w.bad = ""
 	w.outs = w.outs[:0]
 	w.pads = w.pads[:0]

@@ -103,12 +103,12 @@ func (w *worker) harvest() {
 	n := w.n
 	n.ends = n.fn.Incomplete != ""
 	n.undecodable = false
-	n.loose = false
+	n.loose, n.tabled = false, false
 	n.tables = n.tables[:0]
 	n.outs = append(n.outs[:0], w.outs...)
 	for i := range w.indirect {
 		j := &w.indirect[i]
-		n.loose = n.loose || j.loose
+		n.loose, n.tabled = n.loose || j.loose, n.tabled || j.tabled
 		n.tables = append(n.tables, j.tables...)
 		n.outs = append(n.outs, j.outs...)
 	}

@@ -149,10 +149,20 @@ func (s *slicer) start(w *worker) {
 		s.memo = make(map[memoKey][]value)
 		s.partial = make(map[memoKey][]value)
 	}
-	clear(s.memo)
+	s.memo = emptied(s.memo)
 	for _, e := range extra {
 		add(e[0], e[1])
 	}
+}
+
+// emptied returns a map without what is in m: m itself, unless it has become large, for to clear one takes as long as it ever
+// was.
+func emptied[K comparable, V any](m map[K]V) map[K]V {
+	if len(m) > 256 {
+		return make(map[K]V)
+	}
+	clear(m)
+	return m
 }
 
 // memoKey is a place at a point.

@@ -91,7 +91,7 @@ func (w *worker) resolveJump(j *jump) {
 	s.spent += s.steps
 	s.steps, s.places, s.loads = 0, 0, 0
 	s.active = s.active[:0]
-	clear(s.partial)
+	s.partial = emptied(s.partial)
 	j.trouble, j.loose, j.tables = "", false, j.tables[:0]
 
 	if w.pairedTables(j, k) {
@@ -230,7 +230,7 @@ func (w *worker) entries(j *jump, v value) (n uint64, exact bool) {
 	if ok && l.exact && l.n <= 1<<20 {
 		return l.n, true
 	}
-	j.loose = true
+	j.loose, j.tabled = true, true
 	n = maxEntries
 	if ok {
 		n = min(n, l.n)
