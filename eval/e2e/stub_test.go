@@ -51,9 +51,12 @@ func TestStubs(t *testing.T) {
 }
 
 // watchers returns processes of syspart that were told of a server: they run our program and are nobody's child.
-func watchers(t *testing.T) (pids []int) {
+func watchers(t *testing.T) (pids []int) { return watchersOf(t, syspart) }
+
+// watchersOf is watchers of a copy of the program.
+func watchersOf(t *testing.T, program string) (pids []int) {
 	t.Helper()
-	ours, err := os.Stat(syspart)
+	ours, err := os.Stat(program)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,17 +116,24 @@ func TestStubsAttached(t *testing.T) {
 			Kinds              []string
 		}
 	}
-	if err := json.Unmarshal([]byte(must(t, "status", "-o", "json", "-p", path, fmt.Sprint(leader))), &doc); err != nil {
-		t.Fatal(err)
-	}
-	if len(doc.Threads) != 2 {
-		t.Fatalf("%+v", doc)
-	}
-	for _, th := range doc.Threads {
-		if th.Filters == 0 || th.Open == 0 || th.Inside == "" || !slices.Contains(th.Kinds, th.Inside) {
-			t.Errorf("%+v: the filter is not that of the loop", th)
+	testbin.Until(t, "each thread is seen in its loop, with its filter", func() bool {
+		doc.Threads = nil
+		if err := json.Unmarshal([]byte(must(t, "status", "-o", "json", "-p", path, fmt.Sprint(leader))), &doc); err != nil {
+			t.Fatal(err)
 		}
-	}
+		if len(doc.Threads) != 2 {
+			t.Fatalf("%+v", doc)
+		}
+		for _, th := range doc.Threads {
+			if th.Filters == 0 || th.Open == 0 || th.Inside != "" && !slices.Contains(th.Kinds, th.Inside) {
+				t.Fatalf("%+v: the filter is not that of the loop", th)
+			}
+			if th.Inside == "" { // on its way there
+				return false
+			}
+		}
+		return true
+	})
 	if out := must(t, "status", fmt.Sprint(leader)); !strings.Contains(out, "2 of 2 threads carry a filter") {
 		t.Errorf("status says %q", out)
 	}

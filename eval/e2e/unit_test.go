@@ -152,7 +152,7 @@ func TestRedisUnit(t *testing.T) {
 	})
 	leader := server(t, srv.PID, argv[0])
 	testbin.Until(t, "every thread has the unit's filter and its own", func() bool { return carry(t, family(leader), 2) })
-	testbin.Until(t, "nobody watches", func() bool { return len(watchers(t)) == 0 })
+	testbin.Until(t, "nobody watches", func() bool { return len(watchersOf(t, mine)) == 0 })
 	readBackAbove(t, p, []int{leader}, 1)
 	if line, err := testbin.Ask(addr, "SET a b\r\n"); err != nil || line != "+OK" {
 		t.Errorf("answer %q, %v", line, err)
