@@ -124,6 +124,7 @@ var remedies = []struct {
 	{pipeline.ErrStart, "use entry, main, a function that its symbols name, or 0xADDR"},
 	{attach.ErrNeverInside, "if it served at all it did so without filters: profile it again as it is run here"},
 	{proc.ErrGone, "it has ended, or the number is wrong"},
+	{phase.ErrBlind, "a build of it with .eh_frame is needed"},
 	{phase.ErrNoLoop, "let it serve longer, or give it work with --workload"},
 }
 

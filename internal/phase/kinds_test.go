@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -165,6 +166,32 @@ func TestNames(t *testing.T) {
 		r.Shuffle(len(threads), func(i, j int) { threads[i], threads[j] = threads[j], threads[i] })
 		if got := p.kinds(threads...); !reflect.DeepEqual(got, want) {
 			t.Fatalf("in another order other kinds:\n%+v\nwant\n%+v", got, want)
+		}
+	}
+}
+
+// TestBlind: where most stacks end in the middle, a thread that came by with a whole one makes no profile, but one that stays
+// does.
+func TestBlind(t *testing.T) {
+	p := shapes(t)
+	dark := observe.Thread{TID: 1, Samples: 50, Stacks: []observe.Stack{{Frames: p.chain("wait_event", "waits_once"), Count: 50, LastSeen: 10}}}
+	passing := thread(1, p.chain("wait_event", "flat", "run_flat", "_start"))
+	passing.Stacks[0].LastSeen = 0.01
+	staying := thread(50, p.chain("wait_event", "flat", "run_flat", "_start"))
+	staying.Stacks[0].LastSeen = 10
+	for name, c := range map[string]struct {
+		threads []observe.Thread
+		blind   bool
+	}{
+		"alone":       {[]observe.Thread{mainThread(dark)}, true},
+		"one passing": {[]observe.Thread{mainThread(dark), passing}, true},
+		"one staying": {[]observe.Thread{mainThread(dark), staying}, false},
+	} {
+		obs := p.observation(c.threads...)
+		obs.Seconds = 10
+		_, err := p.f.Kinds(obs)
+		if errors.Is(err, ErrBlind) != c.blind || c.blind && (!errors.Is(err, ErrNoLoop) || !strings.Contains(err.Error(), filepath.Base(p.path)+"+0x")) {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
