@@ -79,8 +79,7 @@ func fineAreas(m *link.Module, coarse []uint64) []uint64 {
 		}
 	}
 	for i := range m.Ptrs {
-		switch q := &m.Ptrs[i]; q.Kind {
-		case summary.PtrRelative, summary.PtrWord:
+		if q := &m.Ptrs[i]; q.Kind == summary.PtrRelative { // a word in a file at a fixed address may be any number
 			add(q.Target)
 		}
 	}

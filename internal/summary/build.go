@@ -15,6 +15,13 @@ import (
 )
 
 // ELF constants used here (System V psABI x86-64, chapter 4.4).
+// Of elf.h.
+const (
+	shtNobits = 8
+	shfAlloc  = 0x2
+	shfTLS    = 0x400
+)
+
 const (
 	relocNone     = 0
 	reloc64       = 1
@@ -60,7 +67,10 @@ func Build(f *image.File) (*Module, error) {
 	m := &Module{SHA256: f.SHA256, BuildID: f.BuildID, Size: f.Size, Kind: f.Kind, Static: f.Static, Interp: f.Interp,
 		Entry: f.Entry, TLS: f.TLS, Relro: f.Relro, Dyn: f.Dyn, Segments: f.Segments}
 	for _, s := range f.Sections {
-		if s.Flags&2 != 0 && s.End > s.Start { // SHF_ALLOC
+		if s.Flags&shfTLS != 0 && s.Type == shtNobits {
+			continue // takes no place: the next section begins where it does
+		}
+		if s.Flags&shfAlloc != 0 && s.End > s.Start {
 			m.Sections = append(m.Sections, s.Range)
 			if s.Name == ".got" || s.Name == ".got.plt" {
 				m.Got = append(m.Got, s.Range)
