@@ -27,7 +27,7 @@ type analysis struct {
 }
 
 // patience is how many times as long as its limit of processor time an analysis may take on a clock.
-const patience = 10
+const patience = 30
 
 // analyze runs the program under test on one file. Exit status 0 must come with a list of calls, 1 with one line on
 // standard error; for from=entry an error of the tool's is an error here too, since there is nothing to compare.
