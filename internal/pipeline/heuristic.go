@@ -38,6 +38,13 @@ func (l *loader) plugins(g *callgraph.Graph, r *callgraph.Reach) []link.Extra {
 	}
 	var out []link.Extra
 	for mi, m := range g.P.Modules {
+		if unknown[mi] {
+			for _, file := range l.formatted(m) {
+				if !slices.ContainsFunc(g.P.Modules, func(o *link.Module) bool { return o.Path == file || o.Real == file }) {
+					out = append(out, link.Extra{Path: file, Found: profile.FoundHeuristic, Local: true, Optional: true})
+				}
+			}
+		}
 		all := l.opt.Plugins && unknown[mi]
 		if !all && (!unknown[mi] || open[mi] || len(looked[mi]) == 0) {
 			continue
@@ -84,6 +91,29 @@ func (l *loader) directories(m *link.Module) []string {
 			}
 			if !slices.Contains(out, path) {
 				out = append(out, path)
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// formatted returns the libraries whose names a module puts together behind the name of the directory that it, or what it is
+// part of, was installed in: "%s/lib/%s/libjvm.so" is such a format, of a module in the first lib.
+func (l *loader) formatted(m *link.Module) []string {
+	root := filepath.Join("/", l.opt.Root)
+	var out []string
+	for i := range m.Strs {
+		rest, ok := strings.CutPrefix(m.String(m.Strs[i].Text), "%s/")
+		if !ok || strings.ContainsAny(strings.ReplaceAll(rest, "%s", ""), `%*?[\`) || strings.Contains(filepath.Base(rest), "%") {
+			continue
+		}
+		pattern := strings.ReplaceAll(rest, "%s", "*")
+		for dir, n := filepath.Dir(modulePath(m)), 0; n < 3 && strings.Count(dir, "/") > 1; dir, n = filepath.Dir(dir), n+1 {
+			for _, file := range l.view.Glob(filepath.Join(root, dir, pattern)) {
+				if rel, err := filepath.Rel(root, file); err == nil && !slices.Contains(out, "/"+rel) {
+					out = append(out, "/"+rel)
+				}
 			}
 		}
 	}

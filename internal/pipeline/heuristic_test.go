@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"slices"
@@ -81,5 +82,56 @@ const char *where[] = {"/usr/plug-ins", "/proc/"};
 	write("f.so")
 	if view.Hold(notes) {
 		t.Error("another library makes no other answer")
+	}
+}
+
+// A library that a program loads from a directory beside its own, by a name that it puts together, is found (java and
+// libjvm.so).
+func TestFormatted(t *testing.T) {
+	home := t.TempDir()
+	install := func(file, from string) string {
+		data, err := os.ReadFile(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file = filepath.Join(home, file)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, data, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	bin := install("bin/launcher", testbin.BuildText(t, "launcher.c", `#include <dlfcn.h>
+#include <stdio.h>
+#include <unistd.h>
+int main(int argc, char **argv)
+{
+	char home[4096], name[8192];
+	if (readlink("/proc/self/exe", home, sizeof home) < 0)
+		return 1;
+	snprintf(name, sizeof name, "%s/lib/%s/libmachine.so", home, argv[1]);
+	void *h = dlopen(name, RTLD_NOW);
+	return h ? ((int (*)(void))dlsym(h, "machine"))() : 1;
+}
+`, "-O1"))
+	lib := testbin.BuildText(t, "machine.c", `#include <sys/stat.h>
+int machine(void) { return (int)umask(077); }
+`, "-O1", "-shared", "-fPIC")
+	install("lib/server/libmachine.so", lib)
+	install("lib/server/libother.so", lib)
+	a, err := Analyze(context.Background(), bin, []string{"entry"}, Options{NoCache: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	for _, m := range a.Modules {
+		if rel, err := filepath.Rel(home, m.Path); err == nil && filepath.IsLocal(rel) {
+			found = append(found, rel)
+		}
+	}
+	if !slices.Equal(found, []string{"lib/server/libmachine.so"}) || !slices.Contains(a.Sets[0].Calls.Names(), "umask") {
+		t.Errorf("found %v, calls %v", found, a.Sets[0].Calls.Names())
 	}
 }
