@@ -9,7 +9,7 @@
 //	        SHA256 [32]byte, Size, BuildID string (hex, "" if none), TLS Range, Relro Range, Symtab []Symbol (.symtab when present)
 //	(*File).Bytes(va, n) ([]byte, bool)  file bytes at a virtual address (bss reads as absent)
 //	(*File).Tail(va) []byte              file bytes from va to the end of its segment's file contents
-//	(*File).Uint64(va), Uint32(va), CString(va)
+//	(*File).Uint64(va), Uint32(va), CString(va), ShortString(va, most)
 //	(*File).Exec(va) bool, Write(va) bool, Mapped(va) bool
 //	(*File).Frames() (*Frames, error)    .eh_frame found by PT_GNU_EH_FRAME or by section; nil and no error if none
 //	(*File).LandingPads(fde *FDE) ([]LandingPad, error)

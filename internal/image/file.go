@@ -258,6 +258,17 @@ func (f *File) CString(va uint64) (string, bool) {
 	return string(b[:i]), true
 }
 
+// ShortString is CString for strings of at most most bytes, false for longer ones: it looks no further. Where strings have no
+// end (Go's lie one behind another), what CString returns is as long as all of them.
+func (f *File) ShortString(va uint64, most int) (string, bool) {
+	b := f.Tail(va)
+	i := bytes.IndexByte(b[:min(len(b), most+1)], 0)
+	if i < 0 {
+		return "", false
+	}
+	return string(b[:i]), true
+}
+
 // Mapped reports whether va lies in a PT_LOAD, bss included.
 func (f *File) Mapped(va uint64) bool { return f.segment(va) != nil }
 

@@ -592,6 +592,12 @@ func TestMemory(t *testing.T) {
 			if got, ok := f.CString(s.Start); !ok || got != f.Interp {
 				t.Errorf("string at .interp: %q", got)
 			}
+			if got, ok := f.ShortString(s.Start, len(f.Interp)); !ok || got != f.Interp {
+				t.Errorf("short string at .interp: %q", got)
+			}
+			if got, ok := f.ShortString(s.Start, len(f.Interp)-1); ok {
+				t.Errorf("string at .interp, too short: %q", got)
+			}
 		}
 	}
 }

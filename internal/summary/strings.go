@@ -17,7 +17,7 @@ func (b *builder) strings() {
 	converts := m.Imports("iconv_open")
 	defer func() {
 		for _, va := range at {
-			if s, ok := b.file.CString(va); ok && (fileName(s) || converts && charset(s)) {
+			if s, ok := b.file.ShortString(va, maxName); ok && (fileName(s) || converts && charset(s)) {
 				b.text(va, s)
 			}
 		}
@@ -41,6 +41,13 @@ func (b *builder) strings() {
 		}
 	}
 }
+
+// Longest strings that are listed, in bytes.
+const (
+	maxName       = 255 // names of files, charsets
+	maxText       = 4095
+	maxIdentifier = 127
+)
 
 // text notes a string.
 func (b *builder) text(va uint64, s string) {
@@ -83,7 +90,7 @@ func charset(s string) bool {
 
 // fileName reports whether a string may be an absolute name of a file, or the name of a library.
 func fileName(s string) bool {
-	if len(s) < 2 || len(s) > 255 || s[0] != '/' && !strings.HasSuffix(s, ".so") && !strings.Contains(s, ".so.") {
+	if len(s) < 2 || s[0] != '/' && !strings.HasSuffix(s, ".so") && !strings.Contains(s, ".so.") {
 		return false
 	}
 	for i := 0; i < len(s); i++ {
@@ -133,7 +140,7 @@ func (b *builder) constants(v value.Val) {
 		if e.Any || e.Kind != value.Addr && e.Kind != value.Const || b.file.Write(uint64(e.Off)) {
 			return
 		}
-		if s, ok := b.file.CString(uint64(e.Off)); ok && len(s) > 0 && len(s) < 4096 {
+		if s, ok := b.file.ShortString(uint64(e.Off), maxText); ok && len(s) > 0 {
 			b.text(uint64(e.Off), s)
 		}
 	})
@@ -176,8 +183,8 @@ func (m *Module) StringAt(va uint64) (string, bool) {
 }
 
 func (b *builder) identifier(va uint64) (string, bool) {
-	s, ok := b.file.CString(va)
-	if !ok || len(s) < 3 || len(s) > 127 {
+	s, ok := b.file.ShortString(va, maxIdentifier)
+	if !ok || len(s) < 3 {
 		return "", false
 	}
 	for i := 0; i < len(s); i++ {
