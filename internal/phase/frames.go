@@ -26,6 +26,9 @@ type Finder struct {
 	forks   map[int32]bool
 	setjmps map[int32][]uint32
 	pads    []callgraph.Start // see resumed
+
+	// Dark are the threads that Kinds found in no loop, for their stacks could not be read.
+	Dark []Dark
 }
 
 // NewFinder returns a finder for the program of a graph.

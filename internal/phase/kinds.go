@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"maps"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -82,15 +80,16 @@ func (f *Finder) Kinds(obs *observe.Observation) ([]Kind, error) {
 		if best := f.mainLoop(t); best != nil {
 			all = append(all, sighting{seen: *best})
 		} else {
-			dark.add(t)
+			dark.add(t, min(1, 0.2*obs.Seconds))
 		}
 	}
+	f.Dark = dark.threads()
 	lasts(all, obs.Seconds)
 	for i := range all {
 		lasting = lasting || all[i].lasting
 	}
 	if !lasting && 2*dark.samples > sampled { // threads that came by do not tell how it serves
-		return nil, fmt.Errorf("%w: %w: %d of %d samples of %s", ErrNoLoop, ErrBlind, dark.samples, sampled, obs.Program+dark.where())
+		return nil, fmt.Errorf("%w: %w: %d of %d samples of %s end in code without call-frame information, or are called by such, as at %s", ErrNoLoop, ErrBlind, dark.samples, sampled, obs.Program, dark.where())
 	}
 	kinds := map[key]*Kind{}
 	for _, makes := range []bool{true, false} { // first those that make kinds, then those that only count
@@ -127,38 +126,6 @@ func (f *Finder) Kinds(obs *observe.Observation) ([]Kind, error) {
 	})
 	f.name(out)
 	return out, nil
-}
-
-// blind counts the samples of threads that were seen in no loop, of which the stack was not read to its bottom.
-type blind struct {
-	samples int
-	ends    map[string]int // where reading ended
-}
-
-func (b *blind) add(t *observe.Thread) {
-	for i := range t.Stacks {
-		s := &t.Stacks[i]
-		if s.Complete || len(s.Frames) == 0 {
-			continue
-		}
-		if b.ends == nil {
-			b.ends = map[string]int{}
-		}
-		last := &s.Frames[len(s.Frames)-1]
-		b.samples += s.Count
-		b.ends[fmt.Sprintf("%s+%#x", filepath.Base(last.Module), last.PC)] += s.Count
-	}
-}
-
-// where says in words where reading ended most often.
-func (b *blind) where() string {
-	most := ""
-	for _, end := range slices.Sorted(maps.Keys(b.ends)) {
-		if b.ends[end] > b.ends[most] {
-			most = end
-		}
-	}
-	return fmt.Sprintf(" end in code without call-frame information, or are called by such, as at %s", most)
 }
 
 func roleRank(role string) int {

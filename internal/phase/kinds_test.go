@@ -174,7 +174,7 @@ func TestNames(t *testing.T) {
 // does.
 func TestBlind(t *testing.T) {
 	p := shapes(t)
-	dark := observe.Thread{TID: 1, Samples: 50, Stacks: []observe.Stack{{Frames: p.chain("wait_event", "waits_once"), Count: 50, LastSeen: 10}}}
+	dark := observe.Thread{TID: 1, Comm: "dark", Samples: 50, Stacks: []observe.Stack{{Frames: p.chain("wait_event", "waits_once"), Count: 50, LastSeen: 10}}}
 	passing := thread(1, p.chain("wait_event", "flat", "run_flat", "_start"))
 	passing.Stacks[0].LastSeen = 0.01
 	staying := thread(50, p.chain("wait_event", "flat", "run_flat", "_start"))
@@ -190,6 +190,9 @@ func TestBlind(t *testing.T) {
 		obs := p.observation(c.threads...)
 		obs.Seconds = 10
 		_, err := p.f.Kinds(obs)
+		if d := p.f.Dark; len(d) != 1 || d[0].Count != 1 || d[0].Module != p.path || !slices.Equal(d[0].Names, []string{"dark"}) {
+			t.Errorf("%s: dark threads %+v", name, d)
+		}
 		if errors.Is(err, ErrBlind) != c.blind || c.blind && (!errors.Is(err, ErrNoLoop) || !strings.Contains(err.Error(), filepath.Base(p.path)+"+0x")) {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -34,8 +34,21 @@ func Profile(ctx context.Context, binary string, obs *observe.Observation, opt O
 	p, err := l.document(ctx, g, f, kinds, obs.Execs, f.Init)
 	if err == nil {
 		seen(p.Unresolved, obs.Arguments)
+		p.Unresolved = append(p.Unresolved, dark(f.Dark)...)
 	}
 	return p, err
+}
+
+// threadPlace is what profiles call a place where stacks end that could not be read.
+const threadPlace = "thread"
+
+// dark notes the threads that get no filter, for their loops could not be found.
+func dark(list []phase.Dark) (out []profile.Unresolved) {
+	for _, d := range list {
+		out = append(out, profile.Unresolved{What: threadPlace, Module: d.Module, Offset: hexa(d.PC),
+			Effect: fmt.Sprintf("%d without filter, called by code without call-frame information: %s", d.Count, strings.Join(d.Names, between))})
+	}
+	return out
 }
 
 // document writes the profile of a program whose thread kinds are known; execs are the programs that it was seen to

@@ -71,6 +71,11 @@ func (l *loader) renew(ctx context.Context, p *profile.Profile, extra []link.Ext
 	}
 	keep(p, now, gone(g.P, p))
 	r.seen(p.Unresolved, now.Unresolved)
+	for _, u := range p.Unresolved { // of the run
+		if u.What == threadPlace {
+			now.Unresolved = append(now.Unresolved, u)
+		}
+	}
 	return now, nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"syspart/internal/observe"
 	"syspart/internal/phase"
 	"syspart/internal/syscalls"
 	"syspart/internal/testbin"
@@ -104,6 +105,28 @@ func TestNoLoop(t *testing.T) {
 	_, err := Profile(context.Background(), bin, observedServer(t, "noloop", bin, 0), opt)
 	if !errors.Is(err, phase.ErrNoLoop) || !strings.Contains(err.Error(), bin) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// TestProfileDark: a thread whose stack could not be read is named as one that gets no filter.
+func TestProfileDark(t *testing.T) {
+	bin, _ := testbin.Server(t, "threads", "-O2")
+	obs := *observedServer(t, "threads", bin, 3)
+	dark := func(p *profile.Profile) (list []profile.Unresolved) {
+		for _, u := range p.Unresolved {
+			if u.What == threadPlace {
+				list = append(list, u)
+			}
+		}
+		return list
+	}
+	if list := dark(profiled(t, bin, &obs, opt)); len(list) > 0 {
+		t.Errorf("of the server itself: %+v", list)
+	}
+	obs.Threads = append(slices.Clone(obs.Threads), observe.Thread{Comm: "interpreter", Program: obs.Program, Samples: 9, Stacks: []observe.Stack{
+		{Frames: []observe.Frame{{Module: bin, PC: 0x1234}}, Count: 9, LastSeen: obs.Seconds}}})
+	if list := dark(profiled(t, bin, &obs, opt)); len(list) != 1 || list[0].Module != bin || list[0].Offset != "0x1234" || !strings.Contains(list[0].Effect, "interpreter") {
+		t.Errorf("dark threads: %+v", list)
 	}
 }
 

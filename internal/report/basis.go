@@ -25,6 +25,8 @@ var meanings = []meaning{
 		"need calls that are closed. Profile while it runs them, name them (profile --exec FILE), or have it run none (profile --exec-policy none).", true},
 	{"dlopen", "The server loads libraries whose names are known only when it runs: plug-ins, modules of its configuration. Those that were seen or named " +
 		"are allowed for; another one may need calls that are closed. Profile with the configuration that is served, or name them (profile --module FILE).", true},
+	{"thread", "Threads that were seen in no loop, as their stacks cannot be read (code made at run time, code without call-frame information), get no " +
+		"filter: what they do is not restricted.", true},
 	{"dlsym", "Functions are looked up by names that are made when the server runs: every name that the module has counts. " +
 		"More may be open than is needed.", false},
 }
