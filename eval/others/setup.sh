@@ -1,13 +1,24 @@
 # Sourced by others.sh: how servers of Debian are started on loopback and used. D is an empty directory, P a port.
 
+for f in relays runtimes services; do . "$here/others/$f.sh"; done
+
 certificate() { openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -keyout "$1/key.pem" -out "$1/cert.pem" 2>/dev/null; cat "$1/key.pem" "$1/cert.pem" >"$1/both.pem"; }
 zone() { printf '$ORIGIN test.example.\n@ 60 IN SOA ns host 1 60 60 60 60\n@ 60 IN NS ns\nns 60 IN A 10.1.2.4\nwww 60 IN A 10.1.2.3\n' >"$1/zone"; }
 dns() { echo "dig +tries=1 +time=3 +short -p $P @127.0.0.1 www.test.example | grep -qx 10.1.2.3 && dig +tcp +tries=1 +time=3 +short -p $P @127.0.0.1 www.test.example | grep -qx 10.1.2.3"; }
 irc() { echo "python3 -c 'import os, socket
-s=socket.create_connection((\"127.0.0.1\",$P),5); s.settimeout(8); s.sendall(b\"NICK n%d\\r\\nUSER u 0 * :r\\r\\n\" % os.getpid()); t=b\"\"
+s=socket.create_connection((\"127.0.0.1\",$P),5); s.settimeout(8); s.sendall(b\"${1:+$1\\r\\n}NICK n%d\\r\\nUSER u 0 * :r\\r\\n\" % os.getpid()); t=b\"\"
 while b\" 001 \" not in t:
   x=s.recv(999); assert x; t+=x
   if b\"PING\" in x: s.sendall(b\"PONG\"+x.split(b\"PING\")[1])'"; }
+# fastcgi FILE [SOCKET]: its output by FastCGI says that it was found.
+fastcgi() { echo "python3 -c 'import socket, struct
+def rec(t, b): return struct.pack(\">BBHHBB\", 1, t, 1, len(b), 0, 0) + b
+v = {\"SCRIPT_FILENAME\": \"$D/pub/$1\", \"REQUEST_METHOD\": \"GET\", \"SERVER_PROTOCOL\": \"HTTP/1.1\"}
+s = ${2:+socket.socket(socket.AF_UNIX); s.connect(\"$2\") #}socket.create_connection((\"127.0.0.1\", $P), 5)
+s.settimeout(8); s.sendall(rec(1, b\"\\0\\1\\0\\0\\0\\0\\0\\0\") + rec(4, b\"\".join(bytes([len(k), len(x)]) + k.encode() + x.encode() for k, x in v.items())) + rec(4, b\"\") + rec(5, b\"\"))
+t = b\"\"
+while x := s.recv(9999): t += x
+assert b\"found\" in t'"; }
 
 # setup NAME: files in D, the command in CMD, what uses it in USE, who runs it in AS if not root may; its port is P.
 setup() {
@@ -88,14 +99,7 @@ s.sendall(bytes.fromhex(\"3005000161\")+b\"hi\"); assert s.recv(16)[-2:]==b\"hi\
 		printf '<?php $p = popen("echo found", "r"); echo fgets($p);' >"$D/pub/f.php"
 		printf '[global]\nerror_log = %s/log\npid = %s/pid\n[www]\nlisten = 127.0.0.1:%d\nuser = nobody\ngroup = nogroup\npm = dynamic\npm.max_children = 4\npm.start_servers = 2\npm.min_spare_servers = 1\npm.max_spare_servers = 2\n' "$D" "$D" "$P" >"$D/conf"
 		CMD=("$1" -F -O -n -y "$D/conf")
-		USE="python3 -c 'import socket, struct
-def rec(t, b): return struct.pack(\">BBHHBB\", 1, t, 1, len(b), 0, 0) + b
-v = {\"SCRIPT_FILENAME\": \"$D/pub/f.php\", \"REQUEST_METHOD\": \"GET\", \"SERVER_PROTOCOL\": \"HTTP/1.1\"}
-s = socket.create_connection((\"127.0.0.1\", $P), 5); s.settimeout(8)
-s.sendall(rec(1, b\"\\0\\1\\0\\0\\0\\0\\0\\0\") + rec(4, b\"\".join(bytes([len(k), len(x)]) + k.encode() + x.encode() for k, x in v.items())) + rec(4, b\"\") + rec(5, b\"\"))
-t = b\"\"
-while x := s.recv(9999): t += x
-assert b\"found\" in t'" ;;
+		USE=$(fastcgi f.php) ;;
 	mariadbd)
 		mariadb-install-db --no-defaults --user=root --datadir="$D/data" >/dev/null 2>&1
 		CMD=(mariadbd --no-defaults --user=root --datadir="$D/data" --bind-address=127.0.0.1 --port="$P" --socket="$D/sock" --pid-file="$D/pid")
@@ -221,6 +225,6 @@ while b\"features\" not in t:
 		CMD=(node "$D/s.js") USE="curl -sfm 5 http://127.0.0.1:$P/ | grep -q found" ;;
 	python3)
 		CMD=(python3 -m http.server -b 127.0.0.1 -d "$D/pub" "$P") USE="curl -sfm 5 http://127.0.0.1:$P/file | grep -q found" ;;
-	*) return 1 ;;
+	*) relays "$1" || runtimes "$1" || services "$1" ;;
 	esac
 }
