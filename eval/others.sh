@@ -2,8 +2,8 @@
 # others.sh [NAME...]: servers of Debian that nothing here was made for. Each is set up in an empty directory on loopback,
 # profiled while it is used, started behind its filters under kill-process, and used again, three times. A table goes to
 # standard output: the kinds of threads with a main loop, how many calls are open to them (least and most), whether each use
-# passed, and what is wrong if something is: also a call that was denied as late as when SIGTERM ends the server. Profiles and
-# logs are kept in OUT (default out/others). Status 0: all passed.
+# passed, and what is wrong if something is: also a call that was denied as late as when SIGTERM ends the server. Threads that
+# get no filter are only told. Profiles and logs are kept in OUT (default out/others). Status 0: all passed.
 # Needs root; a server that is not installed is left out and named.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
@@ -62,16 +62,16 @@ for name in "$@"; do
 	echo "$USE" >"$D/use"
 	# Ten uses, so that what serves is seen while it serves; the first waits until the server listens.
 	printf '%s\n' "for i in \$(seq 40); do bash $D/use && break; sleep 0.5; done" "for i in 1 2 3 4 5 6 7 8 9; do bash $D/use || exit 1; sleep 0.2; done" >"$D/work.sh"
-	remark= kinds=- open=- passed=0
+	remark= kinds=- open=- passed=0 dark=0
 	timeout -k 10 400 "${AS[@]}" "$SYSPART" profile -o "$D/profile" --workload "bash $D/work.sh" -- "${CMD[@]}" >>"$log" 2>&1
 	[ ! -s "$D/profile" ] || cp "$D/profile" "$profile"
 	if [ ! -s "$profile" ]; then
 		remark="no profile: $(tail -1 "$log" | cut -c1-120)"
 	else
-		read -r kinds open exe < <(python3 -c 'import json, sys
-k = json.load(open(sys.argv[1]))["threads"]
+		read -r kinds open exe dark < <(python3 -c 'import json, sys
+p = json.load(open(sys.argv[1])); k = p["threads"]
 n = [len(set(sum((x["serving"][y] or [] for y in ("own", "exec", "enforcer")), []))) for x in k]
-print(len(k), min(n) if min(n) == max(n) else "%d-%d" % (min(n), max(n)), json.load(open(sys.argv[1]))["program"]["path"])' "$profile" 2>>"$log" || echo "- -")
+print(len(k), min(n) if min(n) == max(n) else "%d-%d" % (min(n), max(n)), p["program"]["path"], sum(int(u["effect"].split()[0]) for u in p["unresolved"] if u["what"] == "thread"))' "$profile" 2>>"$log" || echo "- -")
 		before=$(denials)
 		setsid "${AS[@]}" "$SYSPART" run -p "$D/profile" -- "${CMD[@]}" >>"$log" 2>&1 &
 		main=$!
@@ -87,6 +87,7 @@ print(len(k), min(n) if min(n) == max(n) else "%d-%d" % (min(n), max(n)), json.l
 	fi
 	[ -z "$behind" ] || { kill "$behind" && wait "$behind"; behind=; } 2>/dev/null
 	[ "$passed" = 3 ] && [ -z "$remark" ] || bad=1
+	[ "${dark:-0}" = 0 ] || remark="$remark; threads without filter, as their stacks cannot be read: $dark"
 	echo "| $name | $version | $kinds | $open | $passed of 3 | ${remark#; } |"
 done
 [ -z "$missing" ] || echo "others: not installed:$missing" >&2
