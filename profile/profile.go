@@ -120,9 +120,9 @@ type Execute struct {
 	Privileges string `json:"privileges,omitempty"`
 }
 
-// Unresolved is a place where the analysis had to widen.
+// Unresolved is a place where the analysis had to widen, or where threads were seen that get no filter.
 type Unresolved struct {
-	What     string `json:"what"`     // "syscall number", "indirect call", "dlopen", "execve", "code", ...
+	What     string `json:"what"`     // "syscall number", "indirect call", "dlopen", "execve", "code", "thread", ...
 	Module   string `json:"module"`   // path of the module; empty if the place is not in one
 	Offset   string `json:"offset"`   // ELF virtual address in hex; empty if the place is none
 	Function string `json:"function"` // symbol, or fn_0xaddr in stripped files
