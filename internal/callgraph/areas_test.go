@@ -10,8 +10,8 @@ import (
 )
 
 // TestAreas: a table of which nothing says how long it is ends nowhere inside: not where thread-local variables that take no
-// place in the file would end, which begin where the next section does, nor where a number in a file at a fixed address looks as
-// if it pointed there.
+// place in the file would end, which begin where the next section does, nor, in a file at a fixed address, where a number looks
+// as if it pointed there.
 func TestAreas(t *testing.T) {
 	var src strings.Builder
 	src.WriteString(`

@@ -79,7 +79,8 @@ func fineAreas(m *link.Module, coarse []uint64) []uint64 {
 		}
 	}
 	for i := range m.Ptrs {
-		if q := &m.Ptrs[i]; q.Kind == summary.PtrRelative { // a word in a file at a fixed address may be any number
+		switch q := &m.Ptrs[i]; q.Kind {
+		case summary.PtrRelative, summary.PtrWord:
 			add(q.Target)
 		}
 	}
