@@ -14,10 +14,10 @@ for line in sys.stdin.buffer:
     _, _, _, module, _, _, _, site = line[:400].decode().split('"', 8)[:8]
     targets = []
     for address in wanted.get(site, ()):
-        end = ('"%s"]' % address).encode()
+        end = ('","%s"]' % address).encode()
         at = line.find(end)
         while at >= 0:
-            targets.append(json.loads(line[line.rindex(b"[", 0, at):at + len(end)]))
+            targets.append([line[line.rindex(b'"', 0, at) + 1:at].decode(), address])
             at = line.find(end, at + 1)
     if site in wanted:
         print(json.dumps({"module": module, "site": site, "targets": targets}))
