@@ -17,8 +17,7 @@ if [ $# = 0 ]; then
 fi
 T=$(mktemp -d) || exit 1
 trap 'rm -rf "$T"' EXIT
-mkdir -p "$T/oracle/observed"
-cp "$here"/oracle/edges.py "$here"/oracle/parse.py "$here"/oracle/names "$T/oracle/" 2>/dev/null
+mkdir -p "$T/observed"
 # What may be written: $1, which becomes the working directory.
 cage='mount --bind "$1" "$1" && mount -o remount,ro,bind / && cd "$1" && shift && exec "$@"'
 bad=0 programs=0 edges=0 left=0
@@ -31,8 +30,8 @@ for command in "$@"; do
 		env TMPDIR="$T/run" HOME="$T/run" valgrind -q --tool=callgrind --dump-instr=yes --dump-line=no --collect-jumps=yes --skip-plt=no --compress-strings=no --compress-pos=no \
 		--vgdb=no --callgrind-out-file="$T/cg/%p" "$p" "${args[@]}" >/dev/null 2>&1 </dev/null
 	[ -n "$(find "$T/cg" -type f -size +0)" ] || { left=$((left + 1)); continue; }
-	python3 "$here/oracle/edges.py" make "$T/oracle/observed/$name" "$p" "$T/cg" >/dev/null 2>&1 || { left=$((left + 1)); continue; }
-	table=$(ls "$T/oracle/observed/$name".edges.tsv*) || { left=$((left + 1)); continue; }
+	python3 "$here/oracle/edges.py" make "$T/observed/$name" "$p" "$T/cg" >/dev/null 2>&1 || { left=$((left + 1)); continue; }
+	table=$(ls "$T/observed/$name".edges.tsv*) || { left=$((left + 1)); continue; }
 	"$SYSPART" analyze -o json "$p" 2>/dev/null >"$T/analysis" || { left=$((left + 1)); continue; }
 	# The table without edges of modules that the analysis does not have.
 	python3 -c '
@@ -43,11 +42,11 @@ for line in (gzip.open if sys.argv[2].endswith(".gz") else open)(sys.argv[2], "r
     f = line.rstrip("\n").split("\t")
     if f[0][0] == "#" or f[0] in known and f[2] in known:
         print(line, end="")' "$T/analysis" "$table" >"$T/table" || { left=$((left + 1)); continue; }
-	rm -f "$table" && mv "$T/table" "$T/oracle/observed/$name.edges.tsv"
-	"$SYSPART" callgraph -o json "$p" 2>/dev/null | python3 "$here/reduced.py" "$T/oracle/observed/$name.edges.tsv" >"$T/graph.json"
-	python3 "$here/oracle/edges.py" check "$T/oracle/observed" "$name" "$T/graph.json" >"$T/missing" 2>"$T/says"
+	rm -f "$table" && mv "$T/table" "$T/observed/$name.edges.tsv"
+	"$SYSPART" callgraph -o json "$p" 2>/dev/null | python3 "$here/reduced.py" "$T/observed/$name.edges.tsv" >"$T/graph.json"
+	python3 "$here/oracle/edges.py" check "$T/observed" "$name" "$T/graph.json" >"$T/missing" 2>"$T/says"
 	read -r missing of checked <<<"$(sed -n 's/^[^:]*: \([0-9]*\) of \([0-9]*\) observed.*/\1 of \2/p' "$T/says")"
-	rm -f "$T/oracle/observed/$name".*
+	rm -f "$T/observed/$name".*
 	[ -n "${checked:-}" ] || { left=$((left + 1)); continue; }
 	programs=$((programs + 1)) edges=$((edges + checked))
 	[ "$missing" = 0 ] || { bad=1; sed "s|^|missing in $p: |" "$T/missing"; }

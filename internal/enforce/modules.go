@@ -72,7 +72,8 @@ func NewVerifier(p *Plan) *Verifier {
 
 // Verify checks every file that the process has mapped executable: it must be in the plan, with the contents stated, or be
 // admitted. An executable mapping without a file, or of a file that is neither ELF nor in the plan, is refused, too, unless
-// Anonymous is set: code made at run time was not analysed. The vDSO and the kernel's vsyscall page are the running kernel's and pass. Errors: *ModuleError, or proc's.
+// Anonymous is set: code made at run time was not analysed. The vDSO and the kernel's vsyscall page are the running kernel's and
+// pass. Errors: *ModuleError, or proc's.
 func (v *Verifier) Verify(pid int) error {
 	maps, err := proc.ReadMaps(pid)
 	if err != nil {

@@ -14,14 +14,14 @@ import (
 	"syspart/internal/value"
 )
 
-// ELF constants used here (System V psABI x86-64, chapter 4.4).
-// Of elf.h.
+// Types and flags of sections (elf.h).
 const (
 	shtNobits = 8
 	shfAlloc  = 0x2
 	shfTLS    = 0x400
 )
 
+// ELF constants used here (System V psABI x86-64, chapter 4.4).
 const (
 	relocNone     = 0
 	reloc64       = 1
