@@ -1,6 +1,6 @@
-// Command speed measures syspart on programs of rising size, beside two yardsticks on the same files, the program and all
-// the modules that it is analysed with: "objdump -d", and decoding every instruction of them once. It prints the sections
-// "Speed" and "Growth" of docs/anybinary.md.
+// Command speed measures syspart on programs of rising size, beside yardsticks on the same files, the program and all the
+// modules that it is analysed with: "objdump -d", and decoding every instruction of them once, by our own decoder and by
+// x86asm. It prints the sections "Speed" and "Growth" of docs/anybinary.md.
 //
 // Times are those of the processor, user and system, so that what else the machine does hardly counts, and those that passed
 // (wall); the least of some runs is taken. Cold is an analysis from the entry without a cache, warm one that was made before,
@@ -21,6 +21,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/arch/x86/x86asm"
+
 	"syspart/internal/decode"
 	"syspart/internal/image"
 )
@@ -31,7 +33,7 @@ type row struct {
 	files                       int
 	bytes                       int64 // of code
 	insts                       int
-	decode                      time.Duration
+	decode, x86asm              time.Duration
 	objdump, cold, linked, warm cost
 	calls                       int
 }
@@ -116,14 +118,17 @@ func measure(bin, program string, runs int) (row, error) {
 			c.cost.least(once)
 		}
 	}
+	files := []string{path} // which the modules are those of
 	for _, m := range analysis.Modules {
-		if strings.HasPrefix(m.Path, "[") {
-			continue
+		if !strings.HasPrefix(m.Path, "[") {
+			files = append(files, m.Path)
 		}
+	}
+	for _, file := range files {
 		r.files++
 		var c cost
 		for range runs {
-			_, once, err := run("objdump", "-d", m.Path)
+			_, once, err := run("objdump", "-d", file)
 			if err != nil {
 				return row{}, err
 			}
@@ -131,7 +136,7 @@ func measure(bin, program string, runs int) (row, error) {
 		}
 		r.objdump.cpu += c.cpu
 		r.objdump.wall += c.wall
-		if err := decodeAll(&r, m.Path, runs); err != nil {
+		if err := decodeAll(&r, file, runs); err != nil {
 			return row{}, err
 		}
 	}
@@ -181,50 +186,80 @@ func run(name string, args ...string) ([]byte, cost, error) {
 	return []byte(out.String()), c, nil
 }
 
-// decodeAll decodes a file's code from end to end.
+// decodeAll decodes a file's code from end to end, with our own decoder and with golang.org/x/arch/x86/x86asm, which does not know
+// all instructions: their lengths are then ours.
 func decodeAll(r *row, path string, runs int) error {
 	f, err := image.Open(path)
 	if err != nil {
 		return err
 	}
-	var least time.Duration
+	var lens []byte
+	insts, size := 0, int64(0)
+	own := least(runs, func() {
+		var in decode.Inst
+		each(f, func(code []byte, va uint64) int {
+			decode.Decode(code, va, &in)
+			return int(in.Len)
+		})
+	})
+	each(f, func(code []byte, va uint64) int {
+		var in decode.Inst
+		decode.Decode(code, va, &in)
+		lens = append(lens, in.Len)
+		insts, size = insts+1, size+int64(in.Len)
+		return int(in.Len)
+	})
+	foreign := least(runs, func() {
+		k := 0
+		each(f, func(code []byte, _ uint64) int {
+			x86asm.Decode(code, 64)
+			k++
+			return int(lens[k-1])
+		})
+	})
+	r.insts += insts
+	r.bytes += size
+	r.decode += own
+	r.x86asm += foreign
+	return nil
+}
+
+// each calls visit for each instruction of a file with the code from there on; visit returns the instruction's length.
+func each(f *image.File, visit func(code []byte, va uint64) int) {
+	for _, t := range f.Text() {
+		code, _ := f.Bytes(t.Start, t.End-t.Start)
+		for at := 0; at < len(code); {
+			at += visit(code[at:], t.Start+uint64(at))
+		}
+	}
+}
+
+// least returns the least time of a processor that some runs of something take.
+func least(runs int, do func()) time.Duration {
 	runtime.LockOSThread() // whose time is taken
 	defer runtime.UnlockOSThread()
+	var least time.Duration
 	for i := range runs {
 		var before, after syscall.Rusage
 		syscall.Getrusage(syscall.RUSAGE_THREAD, &before)
-		insts, size := 0, int64(0)
-		for _, t := range f.Text() {
-			code, _ := f.Bytes(t.Start, t.End-t.Start)
-			var in decode.Inst
-			for at := 0; at < len(code); at += int(in.Len) {
-				decode.Decode(code[at:], t.Start+uint64(at), &in)
-				insts++
-			}
-			size += int64(len(code))
-		}
+		do()
 		syscall.Getrusage(syscall.RUSAGE_THREAD, &after)
 		d := time.Duration(after.Utime.Nano() - before.Utime.Nano() + after.Stime.Nano() - before.Stime.Nano())
-		if i == 0 {
-			r.insts += insts
-			r.bytes += size
-		}
 		if i == 0 || d < least {
 			least = d
 		}
 	}
-	r.decode += least
-	return nil
+	return least
 }
 
 func report(rows []row) {
 	fmt.Println("### Speed")
 	fmt.Println()
-	fmt.Println("| program | files | code, MiB | `objdump -d`, s | decoding, s | cold, s | cold / objdump | cold / decoding | linked, s | warm, s | warm / objdump | memory cold, linked, warm, MiB | calls |")
-	fmt.Println("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+	fmt.Println("| program | files | code, MiB | `objdump -d`, s | decoding, s | by x86asm, s | cold, s | cold / objdump | cold / decoding | cold / x86asm | linked, s | warm, s | warm / objdump | memory cold, linked, warm, MiB | calls |")
+	fmt.Println("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
 	for _, r := range rows {
-		fmt.Printf("| %s | %d | %.1f | %.2f | %.2f | %.2f | %.2f | %.1f | %.2f | %.2f | %.3f | %d, %d, %d | %d |\n", r.name, r.files, float64(r.bytes)/(1<<20), r.objdump.cpu.Seconds(),
-			r.decode.Seconds(), r.cold.cpu.Seconds(), ratio(r.cold.cpu, r.objdump.cpu), ratio(r.cold.cpu, r.decode), r.linked.cpu.Seconds(), r.warm.cpu.Seconds(),
+		fmt.Printf("| %s | %d | %.1f | %.2f | %.2f | %.2f | %.2f | %.2f | %.1f | %.1f | %.2f | %.2f | %.3f | %d, %d, %d | %d |\n", r.name, r.files, float64(r.bytes)/(1<<20), r.objdump.cpu.Seconds(),
+			r.decode.Seconds(), r.x86asm.Seconds(), r.cold.cpu.Seconds(), ratio(r.cold.cpu, r.objdump.cpu), ratio(r.cold.cpu, r.decode), ratio(r.cold.cpu, r.x86asm), r.linked.cpu.Seconds(), r.warm.cpu.Seconds(),
 			ratio(r.warm.cpu, r.objdump.cpu), r.cold.rss>>10, r.linked.rss>>10, r.warm.rss>>10, r.calls)
 	}
 	fmt.Println()

@@ -28,8 +28,8 @@ func Load(ctx context.Context, exe string, opt Options) (*Program, error) {
 	l := &loader{
 		ctx: ctx, opt: opt, fs: root,
 		prog:  &Program{Root: root.dir, Interp: -1, VDSO: -1, names: map[string]*Module{}},
-		sem:   make(chan struct{}, runtime.GOMAXPROCS(0)),
-		files: map[fileID]*future{}, byID: map[fileID]*Module{}, memo: map[query]answer{},
+		turns: turns{free: runtime.GOMAXPROCS(0)},
+		files: map[fileID]*future{}, byID: map[fileID]*Module{}, memo: map[query]answer{}, tried: map[string]bool{},
 	}
 	// After an error summaries may still be under way: nothing of ours runs on when Load has returned.
 	defer l.running.Wait()
@@ -60,8 +60,9 @@ type loader struct {
 	opt   Options
 	fs    rootFS
 	prog  *Program
-	sem   chan struct{}
+	turns turns              // at summaries
 	files map[fileID]*future // summaries under way or done
+	tried map[string]bool    // names that were looked for ahead
 	byID  map[fileID]*Module
 	memo  map[query]answer
 	needs map[*Module][]*Module
@@ -97,8 +98,8 @@ func (l *loader) fetch(f found) *future {
 		l.files[f.id] = fut
 		l.running.Go(func() {
 			defer close(fut.done)
-			l.sem <- struct{}{}
-			defer func() { <-l.sem }()
+			l.turns.take(f.id.size)
+			defer l.turns.give()
 			if fut.err = l.ctx.Err(); fut.err == nil {
 				fut.sum, fut.err = l.opt.Summarize(f.host, nil)
 			}
@@ -150,7 +151,9 @@ func (l *loader) load(exe string) error {
 	if err != nil {
 		return err
 	}
-	main, err := l.module(found{name, inside, host, id}, profile.FoundGiven, nil)
+	file := found{name, inside, host, id}
+	l.programAhead(file)
+	main, err := l.module(file, profile.FoundGiven, nil)
 	if err != nil {
 		return err
 	}
@@ -432,6 +435,7 @@ func (l *loader) loadVDSO() error {
 // loadExtras adds the modules that are loaded later. In what order a program loads them is not known: one that needs a library
 // which is nowhere to be found is tried again when others are there, of which one may have that library's name.
 func (l *loader) loadExtras(list []Extra) error {
+	l.extrasAhead(list)
 	for {
 		var failed []Extra
 		var errs []error

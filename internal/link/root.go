@@ -112,7 +112,10 @@ func (r rootFS) resolve(name string) (inside, host string, err error) {
 }
 
 // fileID identifies a file on this machine.
-type fileID struct{ dev, ino uint64 }
+type fileID struct {
+	dev, ino uint64
+	size     int64
+}
 
 // stat resolves name and returns where it is. Only regular files are files; everything else does not exist.
 func (r rootFS) stat(name string) (inside, host string, id fileID, err error) {
@@ -130,7 +133,7 @@ func (r rootFS) stat(name string) (inside, host string, id fileID, err error) {
 	if !ok || !st.Mode().IsRegular() {
 		return "", "", fileID{}, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 	}
-	return inside, host, fileID{uint64(sys.Dev), sys.Ino}, nil
+	return inside, host, fileID{uint64(sys.Dev), sys.Ino, st.Size()}, nil
 }
 
 // isDir reports whether name is a directory.

@@ -14,6 +14,7 @@ import (
 
 	"syspart/internal/filter"
 	"syspart/internal/image"
+	"syspart/internal/summary"
 	"syspart/internal/testbin"
 	"syspart/profile"
 )
@@ -293,6 +294,33 @@ func TestAnalyzeAssumptions(t *testing.T) {
 		said := slices.ContainsFunc(a.Assumptions, func(s string) bool { return strings.HasPrefix(s, "Go's compiler") })
 		if said != (bin == this) {
 			t.Errorf("%s: says what rests on Go's compiler: %v", bin, said)
+		}
+	}
+}
+
+// TestSameFile: a file is analysed once, whatever paths lead to it, and so is an image in memory.
+func TestSameFile(t *testing.T) {
+	bin := testbin.NeedFile(t, "/usr/bin/true", "coreutils")
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(bin, link); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(bin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newLoader(&Options{NoCache: true})
+	defer l.close()
+	first, err := l.summarize(bin, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, get := range map[string]func() (*summary.Module, error){
+		"another path": func() (*summary.Module, error) { return l.summarize(link, nil) },
+		"memory":       func() (*summary.Module, error) { return l.summarize("[image]", data) },
+	} {
+		if again, err := get(); err != nil || again != first {
+			t.Errorf("%s: analysed again (%v)", what, err)
 		}
 	}
 }

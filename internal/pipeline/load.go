@@ -71,6 +71,7 @@ type loader struct {
 	walked    *callgraph.Reach    // see entered
 	view      *view.View          // what is asked of the file system, nil if nobody wants to know
 	memo      sync.Map            // path to *summary.Module: a program is linked again when more modules are found
+	made      sync.Map            // key of the cache to *summary.Module: files have more than one path, and the vDSO none
 }
 
 func newLoader(opt *Options) *loader {
@@ -140,7 +141,11 @@ func (l *loader) analyse(path string, data []byte, sum [32]byte) (*summary.Modul
 		parts = append(parts, hex.EncodeToString(debugSum[:]))
 	}
 	key := store.Key(parts...)
+	if m, ok := l.made.Load(key); ok {
+		return m.(*summary.Module), nil
+	}
 	if m := l.cached(key); m != nil && m.SHA256 == sum {
+		l.made.Store(key, m)
 		l.opt.progress("analysed", int(l.done.Add(1)), 0)
 		return m, nil
 	}
@@ -156,6 +161,7 @@ func (l *loader) analyse(path string, data []byte, sum [32]byte) (*summary.Modul
 		// A full disk costs time, not the result.
 		_ = l.cache.Put(key, m.Encode())
 	}
+	l.made.Store(key, m)
 	l.opt.progress("analysed", int(l.done.Add(1)), 0)
 	return m, nil
 }

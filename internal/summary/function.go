@@ -440,6 +440,9 @@ func (w *worker) references(b *cfg.Block, block uint32, idx int32, in *decode.In
 
 // store records a store outside the frame. Constants that cannot be pointers are of interest only at known addresses.
 func (w *worker) store(block uint32, in *decode.Inst, s *value.State) {
+	if w.a.InFrame(s, in) {
+		return
+	}
 	p := w.a.Address(s, in)
 	pe, one := w.a.T.One(p)
 	if one && pe.Kind == value.Stack {

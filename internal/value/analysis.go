@@ -60,8 +60,8 @@ type Analysis struct {
 	// ArgsShown: an address has been passed on that may be one of what the function was given on the stack.
 	ArgsShown bool
 
-	padLive decode.RegSet  // registers that landing pads read as they find them
-	loads   map[int32]bool // places of the frame that the function reads by name: no arguments that it passes
+	padLive decode.RegSet // registers that landing pads read as they find them
+	loads   offsets       // places of the frame that the function reads by name: no arguments that it passes
 
 	tracking bool
 	accesses []access // to the frame, in the order of blocks
@@ -73,8 +73,7 @@ type Analysis struct {
 	lost     []bool
 	liveIn   []decode.RegSet
 	readIn   []decode.RegSet
-	gen      []decode.RegSet
-	kill     []decode.RegSet
+	flows    []flow
 }
 
 // Run computes the state at the start of every block of f. Results of calls are Result expressions whose A is the index
@@ -96,10 +95,7 @@ func (a *Analysis) Run(f *cfg.Func) {
 		return
 	}
 	a.twice = a.returnsTwice()
-	if a.loads == nil {
-		a.loads = map[int32]bool{}
-	}
-	clear(a.loads)
+	a.loads.reset()
 	a.ArgsShown = false
 	a.postorder()
 	a.liveness()
@@ -325,19 +321,70 @@ func (a *Analysis) Address(s *State, i *decode.Inst) Val {
 	return v
 }
 
+// place returns the place of the frame that the memory operand of i is, in bytes above the stack pointer at entry; false if it
+// is not a known one.
+func (a *Analysis) place(s *State, i *decode.Inst) (off int64, ok bool) {
+	if i.Base >= 16 || i.Index != decode.NoReg || i.Seg != 0 || i.Flags&(decode.HasMem|decode.Addr32) != decode.HasMem {
+		return 0, false
+	}
+	v := s.Reg[i.Base]
+	if v <= 0 {
+		return 0, false
+	}
+	e := &a.T.Exprs[v]
+	return e.Off + i.Disp, e.Kind == Stack && !e.Any
+}
+
+// InFrame reports whether the memory operand of i is a known place of the frame.
+func (a *Analysis) InFrame(s *State, i *decode.Inst) bool {
+	_, ok := a.place(s, i)
+	return ok
+}
+
+// near reports whether a place of the frame is one that is followed.
+func near(off int64) bool { return off > -nearFrame && off < nearFrame }
+
+// nearFrame bounds the distance in bytes from the stack pointer at entry.
+const nearFrame = 1 << 20
+
 // Load is the value of size bytes at address v.
 func (a *Analysis) Load(s *State, v Val, size uint8, signed bool) Val {
+	if v > 0 {
+		if e := &a.T.Exprs[v]; e.Kind == Stack && !e.Any {
+			return a.loadPlace(s, e.Off, size, signed)
+		}
+	}
 	r := a.load(s, v, size, signed)
 	a.noteLoad(s, v)
 	if r == 0 && v != 0 {
-		if e, ok := a.T.One(v); ok && e.Kind == Stack && !e.Any {
-			a.loseSlots(s, e.Off, e.Off+int64(size))
-			a.ArgsShown = a.ArgsShown || e.Off > -64
-		} else {
-			a.loseMemory(s, v) // too deep, or too many
-		}
+		a.loseMemory(s, v) // too deep, or too many
 	}
 	return r
+}
+
+// loadPlace is Load from a place of the frame.
+func (a *Analysis) loadPlace(s *State, off int64, size uint8, signed bool) Val {
+	r := a.loadSlot(s, off, size, signed)
+	if r == 0 {
+		a.loseSlots(s, off, off+int64(size))
+		a.ArgsShown = a.ArgsShown || off > -64
+	}
+	return r
+}
+
+// loadSlot is the value of a place of the frame, 0 if it is not known.
+func (a *Analysis) loadSlot(s *State, off int64, size uint8, signed bool) Val {
+	if !near(off) || size != 4 && size != 8 {
+		a.ArgsShown = a.ArgsShown || off+int64(size) > 8
+		return 0
+	}
+	a.loads.add(int32(off))
+	a.note(access{start: off, end: off + int64(size), kind: readsPlaces})
+	v := a.Slot(s, int32(off), size)
+	if size == 4 {
+		v = a.word(v, signed)
+	}
+	return v
 }
 
 func (a *Analysis) load(s *State, v Val, size uint8, signed bool) Val {
@@ -367,16 +414,10 @@ func (a *Analysis) load(s *State, v Val, size uint8, signed bool) Val {
 
 func (a *Analysis) load1(s *State, e Expr, idx int32, size, sz uint8) Val {
 	switch {
-	case e.Kind == Stack && !e.Any && e.Off > -1<<20 && e.Off < 1<<20 && (size == 4 || size == 8):
-		a.loads[int32(e.Off)] = true
-		a.note(access{start: e.Off, end: e.Off + int64(size), kind: readsPlaces})
-		v := a.Slot(s, int32(e.Off), size)
-		if size == 4 {
-			v = a.word(v, sz&SignBit != 0)
-		}
-		return v
+	case e.Kind == Stack && !e.Any:
+		return a.loadSlot(s, e.Off, size, sz&SignBit != 0)
 	case e.Kind == Stack:
-		a.ArgsShown = a.ArgsShown || e.Any || e.Off+int64(size) > 8
+		a.ArgsShown = true
 		return 0
 	case e.Kind == Addr && !e.Any && a.Mem != nil:
 		if x, ok := a.Mem.At(uint64(e.Off), int(size)); ok {
@@ -428,6 +469,9 @@ func (a *Analysis) Operand(s *State, i *decode.Inst, arg decode.Arg, size uint8)
 		}
 		return w
 	case decode.ArgMem:
+		if off, ok := a.place(s, i); ok {
+			return a.loadPlace(s, off, size, false)
+		}
 		return a.Load(s, a.Address(s, i), size, false)
 	}
 	return 0

@@ -55,6 +55,7 @@ type Table struct {
 	sets  []int32   // open addressing: index of runs + 1
 	taken []uint32  // occupied places of sets, by run, to clear it
 	lists [][]int32 // scratch lists that nobody uses
+	small [256]Val  // of the numbers from -1 on, once they are there
 }
 
 // list returns an empty scratch list; give takes it back. Arrays on the stack would move to the heap here, for what is done
@@ -94,6 +95,7 @@ func (t *Table) Reset() {
 		t.sets[i] = 0
 	}
 	t.taken = t.taken[:0]
+	t.small = [256]Val{}
 }
 
 func hashExpr(e Expr) uint32 {
@@ -180,7 +182,16 @@ func (t *Table) each(v Val, f func(Expr)) {
 }
 
 // Const is the value of one number.
-func (t *Table) Const(c int64) Val { return t.Intern(Expr{Kind: Const, Off: c}) }
+func (t *Table) Const(c int64) Val {
+	k := uint64(c + 1)
+	if k >= uint64(len(t.small)) {
+		return t.Intern(Expr{Kind: Const, Off: c})
+	}
+	if t.small[k] == 0 {
+		t.small[k] = t.Intern(Expr{Kind: Const, Off: c})
+	}
+	return t.small[k]
+}
 
 // fromList makes a value of expression indices, which it sorts.
 func (t *Table) fromList(l []int32) Val {
@@ -435,6 +446,14 @@ func (t *Table) Join(a, b Val) Val {
 	v := t.fromList(l)
 	t.give(l)
 	return v
+}
+
+// merge is Join, or if wide is set JoinWiden.
+func (t *Table) merge(a, b Val, wide bool) Val {
+	if wide {
+		return t.JoinWiden(a, b)
+	}
+	return t.Join(a, b)
 }
 
 // JoinWiden is Join for a value that keeps changing around a loop: what differs only in its offset becomes an unknown

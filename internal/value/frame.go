@@ -178,7 +178,7 @@ func (a *Analysis) firstUse(accesses []access, p place, start, end int64) uint8 
 				return readBefore
 			}
 		case readsPassed:
-			if overlap > 0 && !a.loads[p.off] {
+			if overlap > 0 && !a.loads.has(p.off) {
 				return readBefore
 			}
 		case writesPlaces:

@@ -76,13 +76,6 @@ func (a *Analysis) loseUnless(v, w Val) {
 	}
 }
 
-// loseMerged loses v where it goes into w, a union of it with others: one that is not Top stands for all of them.
-func (a *Analysis) loseMerged(v, w Val) {
-	if w == 0 {
-		a.lose(v)
-	}
-}
-
 const (
 	argSet   = decode.RegSet(1<<decode.RDI | 1<<decode.RSI | 1<<decode.RDX | 1<<decode.RCX | 1<<decode.R8 | 1<<decode.R9)
 	scratch  = argSet | decode.RegSet(1<<decode.RAX|1<<decode.R10|1<<decode.R11)
@@ -93,96 +86,90 @@ const (
 // liveness computes which registers may still be read at the start of each block: liveIn counts what a call may be given,
 // readIn only what instructions name.
 func (a *Analysis) liveness() {
-	n := len(a.f.Blocks)
-	a.liveIn = resize(a.liveIn, n)
-	a.readIn = resize(a.readIn, n)
-	a.gen = resize(a.gen, n)
-	a.kill = resize(a.kill, n)
-	a.flowBack(a.liveIn, true)
-	a.flowBack(a.readIn, false)
-	// The unwinder restores the registers that callees save.
-	a.padLive = 0
-	for _, p := range a.f.Pads {
-		a.padLive |= a.liveIn[p] & savedSet
-	}
-}
-
-func (a *Analysis) flowBack(in []decode.RegSet, calls bool) {
 	f := a.f
-	clear(in)
+	n := len(f.Blocks)
+	a.liveIn, a.readIn = resize(a.liveIn, n), resize(a.readIn, n)
+	a.flows = resize(a.flows, n)
 	for b := range f.Blocks {
 		blk := &f.Blocks[b]
-		var g, k decode.RegSet
+		var x flow
 		for i := blk.First; i < blk.Last; i++ {
-			r, w := a.uses(&f.Insts[i], i == blk.Last-1 && len(blk.Succs) == 0, calls)
-			g |= r &^ k
-			k |= w
+			r, args, w := a.uses(&f.Insts[i], i == blk.Last-1 && len(blk.Succs) == 0)
+			x.read |= r &^ x.kill
+			x.live |= (r | args) &^ x.kill
+			x.kill |= w
 		}
-		a.gen[b], a.kill[b] = g, k
+		if blk.Term != cfg.TermRet && blk.TailTo != 0 {
+			x.readOut, x.liveOut = savedSet, savedSet|argSet
+		}
+		a.flows[b] = x
 	}
+	clear(a.liveIn)
+	clear(a.readIn)
 	for changed := true; changed; {
 		changed = false
 		for o := len(a.order) - 1; o >= 0; o-- {
 			b := a.order[o]
-			var out decode.RegSet
+			x := &a.flows[b]
+			live, read := x.liveOut, x.readOut
 			for _, s := range f.Blocks[b].Succs {
-				out |= in[s]
+				live |= a.liveIn[s]
+				read |= a.readIn[s]
 			}
-			if blk := &f.Blocks[b]; blk.Term != cfg.TermRet && blk.TailTo != 0 {
-				out |= savedSet
-				if calls {
-					out |= argSet
-				}
-			}
-			if x := a.gen[b] | out&^a.kill[b]; x != in[b] {
-				in[b] = x
+			live, read = x.live|live&^x.kill, x.read|read&^x.kill
+			if live != a.liveIn[b] || read != a.readIn[b] {
+				a.liveIn[b], a.readIn[b] = live, read
 				changed = true
 			}
 		}
 	}
+	// The unwinder restores the registers that callees save.
+	a.padLive = 0
+	for _, p := range f.Pads {
+		a.padLive |= a.liveIn[p] & savedSet
+	}
 }
 
-// uses returns the registers that an instruction reads and the ones that it overwrites wholly. Calls, if they count, read
-// what may be an argument; so does a jump that leaves the function.
-func (a *Analysis) uses(i *decode.Inst, leaves, calls bool) (reads, writes decode.RegSet) {
+// flow is what liveness needs of a block: registers that it reads before it writes them, live counting what a call may be given,
+// those that it writes, and those that are read behind it outside the function.
+type flow struct{ live, read, kill, liveOut, readOut decode.RegSet }
+
+// uses returns the registers that an instruction reads, those that may be arguments of the call or of the jump out of the
+// function that it is, and the ones that it overwrites wholly.
+func (a *Analysis) uses(i *decode.Inst, leaves bool) (reads, args, writes decode.RegSet) {
+	const given = argSet | decode.RegSet(1<<decode.RAX|1<<decode.R10)
 	reads = i.Reads
 	if a.Go && (i.Op == decode.OpCall || i.Op == decode.OpRet || leaves) {
-		return allRegs, 0
-	}
-	args := decode.RegSet(0)
-	if calls {
-		args = argSet | 1<<decode.RAX | 1<<decode.R10
+		return allRegs, 0, 0
 	}
 	switch i.Op {
 	case decode.OpCall:
-		return reads | args, a.clobbered(i) | 1<<decode.RAX | 1<<decode.RDX
+		return reads, given, a.clobbered(i) | 1<<decode.RAX | 1<<decode.RDX
 	case decode.OpRet:
-		return reads | savedSet | 1<<decode.RAX | 1<<decode.RDX, 0
+		return reads | savedSet | 1<<decode.RAX | 1<<decode.RDX, 0, 0
 	case decode.OpXor, decode.OpSub:
 		if i.Dst.Kind == decode.ArgReg && i.Dst == i.Src { // zero
 			reads &^= 1 << i.Dst.Reg
 		}
 	case decode.OpJmp, decode.OpJcc:
 		if leaves {
-			return reads | args | savedSet | 1<<decode.R11, 0
+			return reads | savedSet | 1<<decode.R11, given, 0
 		}
 	}
-	return reads, i.Writes
+	return reads, 0, i.Writes
 }
 
-// leave notes what is lost on the way from the end of block b, in state s, into its successors.
+// leave notes what is lost on the way from the end of block b, in state s, into its successors: what goes into a union with
+// others that is Top; one that is not stands for all of them.
 func (a *Analysis) leave(b int32, s *State) {
 	f := a.f
 	for k, t := range f.Blocks[b].Succs {
 		in := &a.in[t]
 		reg, was := a.refine(s, &f.Blocks[b], k)
-		for r := range s.Reg {
-			live := a.liveIn[t]
-			if in.Junk.Has(decode.Reg(r)) {
-				live = a.readIn[t] // no call is given what another one left behind
-			}
-			if live.Has(decode.Reg(r)) {
-				a.loseMerged(s.Reg[r], in.Reg[r])
+		// No call is given what another one left behind.
+		for live, r := a.liveIn[t]&^in.Junk|a.readIn[t]&in.Junk, 0; r < len(s.Reg); r++ {
+			if in.Reg[r] == 0 && s.Reg[r] != 0 && live>>r&1 != 0 {
+				a.lose(s.Reg[r])
 			}
 		}
 		a.unrefine(s, reg, was)

@@ -1,6 +1,10 @@
 package value
 
-import "syspart/internal/decode"
+import (
+	"math/bits"
+
+	"syspart/internal/decode"
+)
 
 // Slot is a tracked place in the function's frame.
 type Slot struct {
@@ -60,39 +64,40 @@ func (a *Analysis) join(s, o *State, live decode.RegSet) bool {
 	if s.joins < 255 {
 		s.joins++
 	}
-	merge := a.T.Join
-	if s.joins > 6 {
-		merge = a.T.JoinWiden
-	}
-	junk := decode.RegSet(0)
-	for r := range s.Reg {
-		if live>>r&1 == 0 {
-			junk |= s.Junk & (1 << r)
-			continue
-		}
-		// A register stays junk while no path brings something unknown.
-		if s.Junk|o.Junk != 0 && (s.Junk|o.Junk)>>r&1 != 0 && (s.Reg[r] != 0 || s.Junk>>r&1 != 0) && (o.Reg[r] != 0 || o.Junk>>r&1 != 0) {
-			junk |= 1 << r
-		}
-		if v := s.Reg[r]; v != o.Reg[r] && v != 0 {
-			if n := merge(v, o.Reg[r]); n != v {
-				if s.joins > 60 {
-					n = 0
-				}
-				if decode.Reg(r) == decode.RSP {
-					if _, ok := a.above(n); !ok {
-						a.trim(s, v)
-						a.trim(s, o.Reg[r])
-					}
-				}
-				if n == 0 {
-					a.escape(s, v)
-					a.escape(s, o.Reg[r])
-				}
-				s.Reg[r] = n
-				changed = true
+	wide := s.joins > 6
+	junk := s.Junk &^ live
+	if both := (s.Junk | o.Junk) & live; both != 0 {
+		for ; both != 0; both &= both - 1 {
+			// A register stays junk while no path brings something unknown.
+			if r := bits.TrailingZeros16(uint16(both)); (s.Reg[r] != 0 || s.Junk>>r&1 != 0) && (o.Reg[r] != 0 || o.Junk>>r&1 != 0) {
+				junk |= 1 << r
 			}
 		}
+	}
+	for r := range s.Reg {
+		v := s.Reg[r]
+		if v == o.Reg[r] || v == 0 || live>>r&1 == 0 {
+			continue
+		}
+		n := a.T.merge(v, o.Reg[r], wide)
+		if n == v {
+			continue
+		}
+		if s.joins > 60 {
+			n = 0
+		}
+		if decode.Reg(r) == decode.RSP {
+			if _, ok := a.above(n); !ok {
+				a.trim(s, v)
+				a.trim(s, o.Reg[r])
+			}
+		}
+		if n == 0 {
+			a.escape(s, v)
+			a.escape(s, o.Reg[r])
+		}
+		s.Reg[r] = n
+		changed = true
 	}
 	if junk != s.Junk {
 		s.Junk, changed = junk, true
@@ -106,9 +111,12 @@ func (a *Analysis) join(s, o *State, live decode.RegSet) bool {
 	if o.Dirty && !s.Dirty {
 		s.Dirty, changed = true, true
 	}
+	if s.holds(o) {
+		return changed
+	}
 	// Slots: those below the return address must be known on both sides; an argument's place that one side has not
 	// written still holds the argument there.
-	n, i, j := 0, 0, 0
+	i, j := 0, 0
 	out := a.tmp[:0]
 	for i < len(s.Slots) || j < len(o.Slots) {
 		switch {
@@ -116,12 +124,11 @@ func (a *Analysis) join(s, o *State, live decode.RegSet) bool {
 			x := s.Slots[i]
 			i++
 			if x.Off >= 8 {
-				v := merge(x.Val, a.Slot(o, x.Off, x.Size))
+				v := a.T.merge(x.Val, a.Slot(o, x.Off, x.Size), wide)
 				if v != x.Val {
 					changed = true
 				}
 				out = append(out, Slot{x.Off, x.Size, x.Fresh, v})
-				n++
 			} else {
 				a.escape(s, x.Val)
 				s.Dirty = s.Dirty || x.Fresh
@@ -135,7 +142,7 @@ func (a *Analysis) join(s, o *State, live decode.RegSet) bool {
 				s.Dirty, changed = true, true
 			}
 			if x.Off >= 8 {
-				out = append(out, Slot{x.Off, x.Size, x.Fresh, merge(x.Val, a.Slot(s, x.Off, x.Size))})
+				out = append(out, Slot{x.Off, x.Size, x.Fresh, a.T.merge(x.Val, a.Slot(s, x.Off, x.Size), wide)})
 				changed = true
 			}
 		default:
@@ -146,7 +153,7 @@ func (a *Analysis) join(s, o *State, live decode.RegSet) bool {
 			if x.Size != y.Size {
 				v = 0
 			} else if x.Val != y.Val {
-				v = merge(x.Val, y.Val)
+				v = a.T.merge(x.Val, y.Val, wide)
 				if s.joins > 60 && v != x.Val {
 					v = 0
 				}
@@ -167,9 +174,21 @@ func (a *Analysis) join(s, o *State, live decode.RegSet) bool {
 			}
 		}
 	}
-	s.Slots = append(s.Slots[:0], out...)
-	a.tmp = out
+	s.Slots, a.tmp = out, s.Slots
 	return changed
+}
+
+// holds reports whether the frame's places are known as o knows them, so that a join changes nothing of them.
+func (s *State) holds(o *State) bool {
+	if len(s.Slots) != len(o.Slots) {
+		return false
+	}
+	for i := range s.Slots {
+		if x := &s.Slots[i]; *x != o.Slots[i] || x.Val == 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // escapes is escape if lost is set; changed notes that s changed by it.
@@ -208,7 +227,7 @@ func (a *Analysis) Slot(s *State, off int32, size uint8) Val {
 // passed reports whether a place of the frame may hold an argument of the next call. It has been stored since the last call,
 // for calls may write where they find arguments, and compilers store these when no other call is to come before; and the
 // function does not read it, for what it keeps for itself lies elsewhere.
-func (a *Analysis) passed(x *Slot) bool { return x.Fresh && !a.loads[x.Off] }
+func (a *Analysis) passed(x *Slot) bool { return x.Fresh && !a.loads.has(x.Off) }
 
 // Passed returns what a call is given at off in the frame; in a jump out of the function, what the function itself was
 // given. What is there and is no argument counts as 0.
@@ -332,3 +351,34 @@ func (a *Analysis) parameter(x *Slot) bool {
 
 // lowest is below every place of a frame.
 const lowest = -1 << 31
+
+// offsets is a set of places of the frame.
+type offsets struct {
+	bits []uint64
+	used []int32 // indices into bits that are not zero
+}
+
+func (o *offsets) add(off int32) {
+	if o.bits == nil {
+		o.bits = make([]uint64, 2*nearFrame/64)
+	}
+	at := uint32(off + nearFrame)
+	if w := &o.bits[at/64]; *w == 0 {
+		o.used = append(o.used, int32(at/64))
+		*w = 1 << (at % 64)
+	} else {
+		*w |= 1 << (at % 64)
+	}
+}
+
+func (o *offsets) has(off int32) bool {
+	at := uint32(off + nearFrame)
+	return int(at/64) < len(o.bits) && o.bits[at/64]>>(at%64)&1 != 0
+}
+
+func (o *offsets) reset() {
+	for _, i := range o.used {
+		o.bits[i] = 0
+	}
+	o.used = o.used[:0]
+}

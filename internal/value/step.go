@@ -1,6 +1,10 @@
 package value
 
-import "syspart/internal/decode"
+import (
+	"math/bits"
+
+	"syspart/internal/decode"
+)
 
 // set writes v into the destination register r, size bytes wide.
 func (a *Analysis) set(s *State, r decode.Reg, size uint8, v Val) {
@@ -29,7 +33,7 @@ func (a *Analysis) set(s *State, r decode.Reg, size uint8, v Val) {
 
 // escape notes that v, if it is an address in the frame, is where unknown code may find it.
 func (a *Analysis) escape(s *State, v Val) {
-	if v == 0 {
+	if v == 0 || v > 0 && a.T.Exprs[v].Kind != Stack {
 		return
 	}
 	a.T.each(v, func(e Expr) {
@@ -38,7 +42,7 @@ func (a *Analysis) escape(s *State, v Val) {
 		}
 		a.ArgsShown = a.ArgsShown || e.Any || e.Off >= 8
 		low := int32(lowest)
-		if !e.Any && e.Off > -1<<20 && e.Off < 1<<20 {
+		if !e.Any && near(e.Off) {
 			low = int32(e.Off)
 		}
 		if !s.Escaped || low < s.Low {
@@ -58,10 +62,8 @@ func (a *Analysis) leak(s *State, i *decode.Inst) {
 
 // leakAll notes that what the given registers hold, and what lies at the bottom of the frame, goes to other code.
 func (a *Analysis) leakAll(s *State, regs decode.RegSet, bottom bool) {
-	for r := decode.RAX; r <= decode.R15; r++ {
-		if r != decode.RSP && regs.Has(r) {
-			a.escape(s, s.Reg[r])
-		}
+	for w := uint16(regs &^ (1 << decode.RSP)); w != 0; w &= w - 1 {
+		a.escape(s, s.Reg[bits.TrailingZeros16(w)])
 	}
 	if !bottom {
 		return
@@ -103,9 +105,8 @@ func (a *Analysis) trim(s *State, sp Val) {
 func (a *Analysis) store(s *State, p Val, size uint16, v Val) {
 	if e, ok := a.T.One(p); ok {
 		switch {
-		case e.Kind == Stack && !e.Any && e.Off > -1<<20 && e.Off < 1<<20:
-			a.setSlot(s, int32(e.Off), int32(size), v)
-			a.escape(s, v)
+		case e.Kind == Stack && !e.Any:
+			a.storePlace(s, e.Off, size, v)
 			return
 		case e.Kind == Stack:
 			a.lose(v)
@@ -130,6 +131,17 @@ func (a *Analysis) store(s *State, p Val, size uint16, v Val) {
 	if s.Escaped {
 		a.reached(s)
 	}
+}
+
+// storePlace writes v as size bytes (0: unknown) to a place of the frame.
+func (a *Analysis) storePlace(s *State, off int64, size uint16, v Val) {
+	if !near(off) {
+		a.lose(v)
+		a.forget(s)
+		return
+	}
+	a.setSlot(s, int32(off), int32(size), v)
+	a.escape(s, v)
 }
 
 // step is the effect of one instruction.
@@ -296,7 +308,7 @@ func (a *Analysis) filled(s *State, i *decode.Inst) {
 	p, ok1 := a.T.One(s.Reg[decode.RDI])
 	n, ok2 := a.T.One(s.Reg[decode.RCX])
 	v, ok3 := a.T.One(s.Reg[decode.RAX])
-	if !ok1 || !ok2 || !ok3 || p.Kind != Stack || p.Any || p.Off < -1<<20 || p.Off > 1<<20 || n.Kind != Const || v.Kind != Const {
+	if !ok1 || !ok2 || !ok3 || p.Kind != Stack || p.Any || !near(p.Off) || n.Kind != Const || v.Kind != Const {
 		return
 	}
 	x := v.Off
@@ -309,10 +321,8 @@ func (a *Analysis) filled(s *State, i *decode.Inst) {
 }
 
 func (a *Analysis) clobber(s *State, w decode.RegSet) {
-	for r := decode.RAX; r <= decode.R15; r++ {
-		if w.Has(r) {
-			s.Reg[r] = 0
-		}
+	for x := uint16(w); x != 0; x &= x - 1 {
+		s.Reg[bits.TrailingZeros16(x)] = 0
 	}
 }
 
@@ -328,6 +338,10 @@ func (a *Analysis) assign(s *State, i *decode.Inst, v Val) {
 		sz := i.MemSize
 		if sz == 0 {
 			sz = uint16(i.Size)
+		}
+		if off, ok := a.place(s, i); ok {
+			a.storePlace(s, off, sz, v)
+			return
 		}
 		a.store(s, a.Address(s, i), sz, v)
 	default:
@@ -507,12 +521,9 @@ func (a *Analysis) call(s *State, idx int32) {
 	s.Junk &^= 1 << decode.RAX
 	s.Reg[decode.RDX] = 0 // the second half of a result
 	s.Junk &^= 1 << decode.RDX
-	for c, r := a.clobbered(&a.f.Insts[idx])&^(1<<decode.RAX|1<<decode.RDX), decode.RAX; r <= decode.R11; r++ {
-		if c.Has(r) {
-			s.Reg[r] = 0
-			s.Junk |= 1 << r
-		}
-	}
+	junk := a.clobbered(&a.f.Insts[idx]) &^ (1<<decode.RAX | 1<<decode.RDX) & (1<<(decode.R11+1) - 1)
+	a.clobber(s, junk)
+	s.Junk |= junk
 	switch {
 	case quiet:
 	case a.twice:
@@ -591,7 +602,7 @@ func (a *Analysis) signal(s *State, i *decode.Inst) bool {
 	if p == 0 {
 		return false
 	}
-	if e, ok := a.T.One(p); ok && e.Kind == Stack && !e.Any && e.Off > -1<<20 && e.Off < 1<<20 {
+	if e, ok := a.T.One(p); ok && e.Kind == Stack && !e.Any && near(e.Off) {
 		a.setSlot(s, int32(e.Off), size, 0)
 		return true
 	}

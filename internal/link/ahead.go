@@ -1,0 +1,153 @@
+package link
+
+import (
+	"debug/elf"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+
+	"syspart/internal/image"
+	"syspart/internal/summary"
+)
+
+// A file's summary takes long, and what it needs stands in its headers. So these are read before, by themselves, and all
+// summaries are started at once: whoever waits for one finds the others under way. What is found out ahead decides nothing
+// else: names are looked up again in the loader's order when the summaries are there.
+
+// turns lets some of those who ask go on at a time, of those who wait the one with the most to do first: nobody is left to
+// work alone at the end.
+type turns struct {
+	mu      sync.Mutex
+	free    int
+	waiting []turn
+}
+
+type turn struct {
+	size int64
+	come chan struct{}
+}
+
+// take waits for a turn; give passes it on.
+func (t *turns) take(size int64) {
+	t.mu.Lock()
+	if t.free > 0 {
+		t.free--
+		t.mu.Unlock()
+		return
+	}
+	x := turn{size, make(chan struct{})}
+	t.waiting = append(t.waiting, x)
+	t.mu.Unlock()
+	<-x.come
+}
+
+func (t *turns) give() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.waiting) == 0 {
+		t.free++
+		return
+	}
+	most := 0
+	for i := range t.waiting {
+		if t.waiting[i].size > t.waiting[most].size {
+			most = i
+		}
+	}
+	close(t.waiting[most].come)
+	t.waiting = slices.Delete(t.waiting, most, most+1)
+}
+
+// headers makes a module of what a file's headers say of other files; nil if they cannot be read.
+func (l *loader) headers(f found, by *Module) *Module {
+	e, err := elf.Open(f.host)
+	if err != nil {
+		return nil
+	}
+	defer e.Close()
+	var sum summary.Module
+	for _, p := range e.Progs {
+		if p.Type == elf.PT_INTERP && p.Filesz < maxText {
+			if b, err := io.ReadAll(p.Open()); err == nil {
+				sum.Interp = strings.TrimRight(string(b), "\x00")
+			}
+		}
+	}
+	one := func(tag elf.DynTag) string {
+		if list, err := e.DynString(tag); err == nil && len(list) > 0 {
+			return list[0]
+		}
+		return ""
+	}
+	sum.Dyn = image.Dynamic{Runpath: one(elf.DT_RUNPATH), Rpath: one(elf.DT_RPATH)}
+	sum.Dyn.Needed, _ = e.DynString(elf.DT_NEEDED)
+	if flags, err := e.DynValue(elf.DT_FLAGS_1); err == nil && len(flags) > 0 {
+		sum.Dyn.Flags1 = flags[0]
+	}
+	m := &Module{Module: &sum, Path: f.name, Real: f.inside, name: f.name, loader: by}
+	if l.fs.dir == "" {
+		if real, err := l.fs.view.EvalSymlinks(f.host); err == nil {
+			m.Real = real
+		}
+	}
+	return m
+}
+
+// programAhead starts the summaries of a program and of what it needs.
+func (l *loader) programAhead(f found) {
+	l.fetch(f)
+	m := l.headers(f, nil)
+	if m == nil || m.Interp == "" {
+		return
+	}
+	s := newSearcher(l.fs, m, m.Interp, thisCPU(), func(string, error) {})
+	if s.musl { // whose loader is most of what its programs need
+		return
+	}
+	s.setEnv(l.opt.LibraryPath)
+	if inside, host, id, err := l.fs.stat(l.fs.abs(m.Interp)); err == nil {
+		l.fetch(found{m.Interp, inside, host, id})
+	}
+	l.ahead(s, []*Module{m})
+}
+
+// extrasAhead starts the summaries of modules that are loaded later and of what they need.
+func (l *loader) extrasAhead(list []Extra) {
+	var level []*Module
+	for _, e := range list {
+		if e.Summary != nil || l.prog.known(e.Path) != nil || l.tried[e.Path] {
+			continue
+		}
+		l.tried[e.Path] = true
+		if f, err := l.locate(e.Path, l.prog.Modules[0]); err == nil {
+			l.fetch(f)
+			if m := l.headers(f, l.prog.Modules[0]); m != nil {
+				level = append(level, m)
+			}
+		}
+	}
+	l.ahead(l.prog.search, level)
+}
+
+// ahead starts the summaries of what modules need, and of what these need in turn, each name once.
+func (l *loader) ahead(s *searcher, level []*Module) {
+	for len(level) > 0 && len(l.tried) < maxModules {
+		var next []*Module
+		for _, m := range level {
+			for _, name := range m.Dyn.Needed {
+				if l.tried[name] || l.prog.known(name) != nil {
+					continue
+				}
+				l.tried[name] = true
+				if f, err := s.find(name, m); err == nil {
+					l.fetch(f)
+					if n := l.headers(f, m); n != nil {
+						next = append(next, n)
+					}
+				}
+			}
+		}
+		level = next
+	}
+}
