@@ -142,6 +142,7 @@ type Graph struct {
 	queue        []int32
 	binders      []int32 // see lazy; nil until it is asked for
 	lookAll      bool
+	lookedLater  bool // see lookupUnknown
 }
 
 // modState is what the fixed point knows of a module.

@@ -1,6 +1,7 @@
 package callgraph
 
 import (
+	"path/filepath"
 	"slices"
 	"sort"
 	"strings"
@@ -191,7 +192,7 @@ func (g *Graph) fixpoint() {
 			g.take(int32(f), Evidence{Module: int32(p.Interp), Func: -1, Place: t.Value, Kind: TakenName})
 		}
 	}
-	for _, mi := range g.openedByName() {
+	for _, mi := range append(g.openedByName(), g.openedToo()...) {
 		g.exported(mi)
 	}
 	for _, a := range g.asked {
@@ -355,7 +356,7 @@ func (g *Graph) inside(m *link.Module, f int32, va uint64) []int32 {
 	return out
 }
 
-// openedByName returns the modules loaded later that no other such module needs: those that dlopen was called for. What
+// openedByName returns the modules loaded later that no other module needs: those that dlopen was called for. What
 // is looked up in them is not known: names are put together ("_nss_%s_%s") or come from a configuration.
 func (g *Graph) openedByName() []int {
 	needed := map[int]bool{}
@@ -367,6 +368,26 @@ func (g *Graph) openedByName() []int {
 	var out []int
 	for i, m := range g.P.Modules {
 		if m.Later && !needed[i] {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+// openedToo returns the modules loaded later that others need and that dlopen may have been called for as well: those that are
+// known to be, and those of which the ones that need them lie in the same directory, unless loaders search it for everyone: parts
+// of what was installed together (a Java virtual machine's).
+func (g *Graph) openedToo() []int {
+	var out []int
+	for i, m := range g.P.Modules {
+		if !m.Later {
+			continue
+		}
+		too, dir := m.Opened, filepath.Dir(m.Path)
+		if !too && !link.IsDefault(dir) {
+			too = slices.ContainsFunc(g.P.Modules, func(o *link.Module) bool { return filepath.Dir(o.Path) == dir && slices.Contains(o.Needed, i) })
+		}
+		if too {
 			out = append(out, i)
 		}
 	}

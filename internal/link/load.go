@@ -470,6 +470,7 @@ func (l *loader) loadExtra(e Extra) error {
 	if err == nil {
 		l.attach(m)
 		m.Later = m.Later || len(p.Modules) > before
+		m.Opened = m.Opened || e.Opened
 		err = l.breadthFirst(before, true)
 	}
 	if err != nil {

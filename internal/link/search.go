@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 
@@ -256,6 +257,11 @@ func (s *searcher) find(name string, from *Module) (found, error) {
 		return t.found, nil
 	}
 	return found{}, &t.missing
+}
+
+// IsDefault reports whether a directory is one that loaders search by themselves.
+func IsDefault(dir string) bool {
+	return slices.Contains(glibcDirs, dir) || strings.HasPrefix(dir, "/usr/local/lib")
 }
 
 // inDefault reports whether a file lies in one of the loader's own directories.

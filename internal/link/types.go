@@ -41,6 +41,8 @@ type Extra struct {
 	// Local says that it is known to be loaded without RTLD_GLOBAL (glibc loads its own modules so: NSS, gconv,
 	// libgcc_s). Otherwise its symbols may serve modules that are loaded after it.
 	Local bool
+	// Opened says that it is known to be loaded by its name, whether or not others need it too.
+	Opened bool
 	// Optional says that a module that cannot be loaded is recorded in Program.Skipped instead of failing Load.
 	Optional bool
 }
@@ -56,6 +58,7 @@ type Module struct {
 	Needed []int  // DT_NEEDED, in its order, as indices into Program.Modules
 	Base   uint32 // first global function number
 	Later  bool   // loaded after the program has started
+	Opened bool   // Extra.Opened, of any extra that means it
 	Global bool   // in the global scope from the start
 
 	name   string  // as the loader names it, not cleaned: what $ORIGIN derives from

@@ -37,12 +37,16 @@ func (l *loader) plugins(g *callgraph.Graph, r *callgraph.Reach) []link.Extra {
 		looked[m.Index] = append(looked[m.Index], s.Texts...)
 	}
 	var out []link.Extra
+	add := func(file string) {
+		has := slices.ContainsFunc(g.P.Modules, func(o *link.Module) bool { return o.Path == file || o.Real == file })
+		if !has && !slices.ContainsFunc(out, func(e link.Extra) bool { return e.Path == file }) {
+			out = append(out, link.Extra{Path: file, Found: profile.FoundHeuristic, Local: true, Optional: true})
+		}
+	}
 	for mi, m := range g.P.Modules {
 		if unknown[mi] {
-			for _, file := range l.formatted(m) {
-				if !slices.ContainsFunc(g.P.Modules, func(o *link.Module) bool { return o.Path == file || o.Real == file }) {
-					out = append(out, link.Extra{Path: file, Found: profile.FoundHeuristic, Local: true, Optional: true})
-				}
+			for _, file := range append(l.formatted(m), l.family(g.P, m)...) {
+				add(file)
 			}
 		}
 		all := l.opt.Plugins && unknown[mi]
@@ -50,9 +54,8 @@ func (l *loader) plugins(g *callgraph.Graph, r *callgraph.Reach) []link.Extra {
 			continue
 		}
 		for _, file := range l.directories(m) {
-			has := slices.ContainsFunc(g.P.Modules, func(o *link.Module) bool { return o.Path == file || o.Real == file })
-			if !has && (all || l.exportsAny(file, looked[mi])) {
-				out = append(out, link.Extra{Path: file, Found: profile.FoundHeuristic, Local: true, Optional: true})
+			if all || l.exportsAny(file, looked[mi]) {
+				add(file)
 			}
 		}
 	}
@@ -118,6 +121,47 @@ func (l *loader) formatted(m *link.Module) []string {
 		}
 	}
 	slices.Sort(out)
+	return out
+}
+
+// family returns the libraries in the directory of a module that need others there which the program has: parts of what was
+// installed together, loaded by names that the module puts together or is told (a Java virtual machine's, by Java code). In a
+// directory that loaders search for everyone nothing follows from that.
+func (l *loader) family(p *link.Program, m *link.Module) []string {
+	dir := filepath.Dir(modulePath(m))
+	if link.IsDefault(dir) {
+		return nil
+	}
+	there := map[string]bool{} // names by which modules of the program in the directory are needed
+	for mi, o := range p.Modules {
+		if filepath.Dir(modulePath(o)) != dir {
+			continue
+		}
+		if mi == p.Interp || o.Dyn.Soname == "libc.so.6" {
+			return nil
+		}
+		there[filepath.Base(o.Path)] = true
+		if o.Dyn.Soname != "" {
+			there[o.Dyn.Soname] = true
+		}
+	}
+	host := filepath.Join("/", l.opt.Root, dir)
+	names := l.view.Glob(filepath.Join(escape.Replace(host), "*.so*"))
+	var out []string
+	for _, n := range names[:min(maxDirectory, len(names))] {
+		n = filepath.Base(n)
+		if there[n] || !strings.HasSuffix(n, ".so") && !strings.Contains(n, ".so.") {
+			continue
+		}
+		data, sum, err := l.contents(filepath.Join(host, n))
+		if err != nil {
+			continue
+		}
+		f, err := image.ParseDebug(n, data, sum, nil)
+		if err == nil && slices.ContainsFunc(f.Dyn.Needed, func(name string) bool { return there[name] }) {
+			out = append(out, filepath.Join(dir, n))
+		}
+	}
 	return out
 }
 

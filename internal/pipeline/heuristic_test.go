@@ -10,6 +10,7 @@ import (
 	"syspart/internal/link"
 	"syspart/internal/testbin"
 	"syspart/internal/view"
+	"syspart/profile"
 )
 
 // Whether a library exports a name is told without analysing it: a directory may hold all libraries of the system.
@@ -133,5 +134,58 @@ int machine(void) { return (int)umask(077); }
 	}
 	if !slices.Equal(found, []string{"lib/server/libmachine.so"}) || !slices.Contains(a.Sets[0].Calls.Names(), "umask") {
 		t.Errorf("found %v, calls %v", found, a.Sets[0].Calls.Names())
+	}
+}
+
+// A module that loads libraries by unknown names finds those that were installed beside it and need what the program has of
+// them, as Java's machine finds what Java code asks for.
+func TestFamily(t *testing.T) {
+	home := t.TempDir()
+	build := func(name, text string, flags ...string) {
+		t.Helper()
+		data, err := os.ReadFile(testbin.BuildText(t, name+".c", text, append([]string{"-O1"}, flags...)...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(home, name), data, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lib := func(name string, flags ...string) []string {
+		return append([]string{"-shared", "-fPIC", "-Wl,-soname," + name, "-Wl,--no-as-needed", "-Wl,-rpath,$ORIGIN"}, flags...)
+	}
+	build("libmachine.so", `#include <dlfcn.h>
+#include <stdio.h>
+int machine(const char *part, const char *what)
+{
+	char name[512];
+	snprintf(name, sizeof name, "%s.so", part);
+	void *h = dlopen(name, RTLD_NOW);
+	snprintf(name, sizeof name, "Part_%s", what);
+	return ((int (*)(void))dlsym(h, name))();
+}
+`, lib("libmachine.so")...)
+	machine := filepath.Join(home, "libmachine.so")
+	build("libpart.so", `#include <sys/stat.h>
+int Part_one(void) { return (int)umask(077); }
+`, lib("libpart.so", machine)...)
+	build("libother.so", `#include <unistd.h>
+int Part_two(void) { return (int)getppid(); }
+`, lib("libother.so")...)
+	build("launcher", `int machine(const char *, const char *);
+int main(int argc, char **argv) { return machine(argv[1], argv[2]); }
+`, machine, "-Wl,-rpath,$ORIGIN")
+	a, err := Analyze(context.Background(), filepath.Join(home, "launcher"), []string{"entry"}, Options{NoCache: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	for _, m := range a.Modules {
+		if filepath.Dir(m.Path) == home && m.Found == profile.FoundHeuristic {
+			found = append(found, filepath.Base(m.Path))
+		}
+	}
+	if calls := a.Sets[0].Calls.Names(); !slices.Equal(found, []string{"libpart.so"}) || !slices.Contains(calls, "umask") || slices.Contains(calls, "getppid") {
+		t.Errorf("found %v, calls %v", found, calls)
 	}
 }

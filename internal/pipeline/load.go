@@ -269,7 +269,7 @@ func (l *loader) graph(ctx context.Context, binary string, extra []link.Extra) (
 		if err != nil {
 			return nil, err
 		}
-		if last != nil && len(p.Modules) == len(last.P.Modules) {
+		if last != nil && slices.EqualFunc(p.Modules, last.P.Modules, func(m, o *link.Module) bool { return m.Path == o.Path && m.Opened == o.Opened }) {
 			return last, nil // none of them is there
 		}
 		if err := ctx.Err(); err != nil {
@@ -325,12 +325,16 @@ func (l *loader) opened(g *callgraph.Graph, asked map[string]bool) []link.Extra 
 			if asked[name] {
 				continue
 			}
-			asked[name] = true
-			known := slices.ContainsFunc(g.P.Modules, func(m *link.Module) bool {
+			known := slices.IndexFunc(g.P.Modules, func(m *link.Module) bool {
 				return m.Path == name || m.Dyn.Soname == name || filepath.Base(m.Path) == name
 			})
-			if !known {
-				out = append(out, link.Extra{Path: name, Found: profile.FoundStatic, Optional: true})
+			by, _ := g.Func(s.Func)
+			opened := !isLibc(by.Dyn.Soname) // which knows what it looks up
+			if known < 0 {
+				asked[name] = true
+				out = append(out, link.Extra{Path: name, Found: profile.FoundStatic, Opened: opened, Optional: true})
+			} else if m := g.P.Modules[known]; opened && m.Later && !m.Opened {
+				out = append(out, link.Extra{Path: m.Path, Found: m.Found, Local: true, Opened: true, Optional: true})
 			}
 		}
 	}

@@ -131,12 +131,13 @@ func (l *loader) observed(ctx context.Context, binary string, obs *observe.Obser
 		return nil, err
 	}
 	l.asked = lookedUp(obs.Arguments)
+	opens := openedNames(obs.Arguments)
 	var extra []link.Extra
 	for _, m := range obs.Modules {
 		if strings.HasPrefix(m.Path, "[") || !filepath.IsAbs(m.Path) || moduleOf(base, m.Path) >= 0 {
 			continue
 		}
-		e := link.Extra{Path: m.Path, Found: profile.FoundObserved}
+		e := link.Extra{Path: m.Path, Found: profile.FoundObserved, Opened: means(opens, m.Path)}
 		if !l.holds(&m) {
 			if e.Summary, err = l.analyse(m.Path, m.Data, sha256.Sum256(m.Data)); err != nil {
 				return nil, err

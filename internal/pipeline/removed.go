@@ -19,6 +19,7 @@ import (
 // left, if it still is in the cache; the others are left out (gone).
 func (l *loader) extras(p *profile.Profile) []link.Extra {
 	var extra []link.Extra
+	opens := seenOpens(p)
 	for i := range p.Modules {
 		m := &p.Modules[i]
 		switch m.Found {
@@ -26,7 +27,7 @@ func (l *loader) extras(p *profile.Profile) []link.Extra {
 		default:
 			continue
 		}
-		e := link.Extra{Path: m.Path, Found: m.Found}
+		e := link.Extra{Path: m.Path, Found: m.Found, Opened: means(opens, m.Path)}
 		if m.Removed {
 			if e.Summary = l.removed(m); e.Summary == nil {
 				continue

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -81,6 +82,36 @@ func seenLookups(p *profile.Profile) map[string][]string {
 		}
 	}
 	return out
+}
+
+// openedNames returns the names of libraries that modules but libc, which knows what it looks up in them, were seen to open.
+func openedNames(args []observe.Argument) []string {
+	var out []string
+	for _, a := range args {
+		if kindOfPlace(a.What) == "dlopen" && !isLibc(a.Module) {
+			out = append(out, a.Name)
+		}
+	}
+	return out
+}
+
+// seenOpens is openedNames for a run that a profile tells of.
+func seenOpens(p *profile.Profile) []string {
+	var out []string
+	for _, u := range p.Unresolved {
+		if u.What == "dlopen" && u.Seen != "" && !isLibc(u.Module) {
+			out = append(out, strings.Split(u.Seen, between)...)
+		}
+	}
+	return out
+}
+
+// isLibc reports whether a file is glibc, by its name.
+func isLibc(path string) bool { return filepath.Base(path) == "libc.so.6" }
+
+// means reports whether one of the names by which libraries are opened means a file.
+func means(names []string, path string) bool {
+	return slices.ContainsFunc(names, func(n string) bool { return n == path || filepath.Base(n) == filepath.Base(path) })
 }
 
 // askedOf returns the names that modules of a program were seen to look up.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"syspart/internal/observe"
 	"syspart/internal/testbin"
 	"syspart/profile"
 )
@@ -61,5 +62,26 @@ func TestSeen(t *testing.T) {
 	p = profiled(t, bin, obs, opt)
 	if d := cmp.Diff(map[string]string{"dlopen": "", "dlsym": "", "execve": ""}, places(p)); d != "" || own(p, "umask") {
 		t.Errorf("nothing seen: own %v, places (-want +got):\n%s", p.Threads[0].Serving.Own, d)
+	}
+}
+
+// TestOpens: a library that others need too counts as opened by its name if a module other than libc was seen to open it.
+func TestOpens(t *testing.T) {
+	const libc = "/usr/lib/x86_64-linux-gnu/libc.so.6"
+	args := []observe.Argument{{What: "dlopen", Module: "/opt/host", Name: "libinner.so"}, {What: "dlmopen", Module: "/opt/host", Name: "/opt/lib/libouter.so"},
+		{What: "dlopen", Module: libc, Name: "libgcc_s.so.1"}, {What: "dlsym", Module: "/opt/host", Name: "libz.so.1"}}
+	p := &profile.Profile{Unresolved: []profile.Unresolved{{What: "dlopen", Module: "/opt/host", Seen: "/opt/lib/libouter.so, libinner.so"},
+		{What: "dlopen", Module: libc, Seen: "libgcc_s.so.1"}, {What: "dlsym", Module: "/opt/host", Seen: "libz.so.1"}}}
+	for _, f := range []string{"/opt/lib/libinner.so", "/opt/lib/libouter.so", "/usr/lib/libgcc_s.so.1", "/usr/lib/libz.so.1", "/opt/lib/libother.so"} {
+		p.Modules = append(p.Modules, profile.Module{Path: f, Found: profile.FoundObserved})
+	}
+	l := newLoader(&Options{NoCache: true})
+	defer l.close()
+	names := openedNames(args)
+	for _, e := range l.extras(p) {
+		want := strings.HasSuffix(e.Path, "/libinner.so") || strings.HasSuffix(e.Path, "/libouter.so")
+		if e.Opened != want || means(names, e.Path) != want {
+			t.Errorf("%s: opened %v in a profile, %v in a run, want %v", e.Path, e.Opened, means(names, e.Path), want)
+		}
 	}
 }
