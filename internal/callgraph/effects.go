@@ -165,15 +165,20 @@ func (w *solver) effects(f int32, mi int, m *link.Module, fn *summary.Func) {
 			result(&q)
 		}
 		for a := 0; a < 8; a++ {
-			v := eval(argument(c, a))
+			x := argument(c, a)
+			if x == 0 && !w.first && c.Kind != summary.Indirect {
+				continue // handed on before, to the same ones
+			}
+			v := eval(x)
+			if len(v.list) == 0 && !v.any {
+				continue
+			}
 			if !known.ok {
 				give(c.Site, v.list)
 			}
 			for _, h := range known.list {
-				if a >= maxArgs {
-					if _, hf := g.fn(h); hf.Flags&summary.Variadic != 0 { // it finds them by their address
-						give(c.Site, v.list)
-					}
+				if a >= maxArgs && w.variadic.has(h) { // it finds them by their address
+					give(c.Site, v.list)
 				}
 				w.argument(f, ref, h, a, v)
 			}

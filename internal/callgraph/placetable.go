@@ -40,7 +40,8 @@ func (t *placeTable) at(x token) (p *dataPlace, isNew bool) {
 
 func (t *placeTable) find(addr uint64, kind uint8) *dataPlace {
 	mask := uint64(len(t.places) - 1)
-	for i := (addr*8 + uint64(kind)) * 0x9e3779b97f4a7c15 >> 32 & mask; ; i = (i + 1) & mask {
+	// Neighbours, such as the fields of an object, lie beside each other.
+	for i := (addr>>6*0x9e3779b97f4a7c15>>32<<3 + addr>>3&7 + uint64(kind)) & mask; ; i = (i + 1) & mask {
 		if p := &t.places[i]; p.kind == 0 || p.addr == addr && p.kind == kind {
 			return p
 		}

@@ -38,6 +38,8 @@ type solver struct {
 	changes    int     // how often something has escaped that had not
 	looked     bool    // a call of the function under way looks a name up
 	bounds     []uint8 // by function: register arguments that it has at most
+	variadic   bitset
+	direct     []int32 // by call: the function that it goes to alone, -1 if that is a matter of its own
 	queue      []int32
 	queued     bitset
 	tables     map[token][]token // see dataIn
@@ -48,6 +50,7 @@ type solver struct {
 	starters   []int32 // functions that new threads begin with, if they make calls through pointers
 	starts     []token // start routines
 	entered    bitset  // functions whose calls have been noted
+	first      bool    // those of the function under way have not been before
 }
 
 // specialFunc is a function whose interface says more than its code.
@@ -119,13 +122,22 @@ func (g *Graph) solve() {
 // may be given fewer than it takes. What lies in the other argument registers is left over from before.
 func (w *solver) bound() {
 	g := w.g
-	w.bounds = make([]uint8, g.P.Funcs())
+	w.bounds, w.variadic, w.direct = make([]uint8, g.P.Funcs()), newBitset(g.P.Funcs()), make([]int32, len(g.followed))
 	for f := range w.bounds {
 		w.bounds[f] = maxArgs
 	}
 	for mi, m := range g.P.Modules {
+		for i := range m.Funcs {
+			if m.Funcs[i].Flags&summary.Variadic != 0 {
+				w.variadic.set(int32(m.Base) + int32(i))
+			}
+		}
 		for k := range m.Calls {
 			c := &m.Calls[k]
+			w.direct[int(g.firstCall[mi])+k] = -1
+			if i := m.Callee(c); c.Kind == summary.Direct && i >= 0 && m.Funcs[i].Flags&summary.Stub == 0 {
+				w.direct[int(g.firstCall[mi])+k] = int32(m.Base) + int32(i)
+			}
 			if c.Kind == summary.Indirect || c.Prepared >= maxArgs {
 				continue
 			}
@@ -169,6 +181,8 @@ func (w *solver) argument(by int32, c CallRef, h int32, k int, v *pointers) {
 	if w.isSpecial.has(h) {
 		sp = w.special[h]
 	}
+	compared := w.compared[h]>>k&1 != 0
+	p := w.params[8*int(h)+k]
 	for _, t := range v.list {
 		if sp != nil && t.fn >= 0 {
 			switch {
@@ -188,10 +202,9 @@ func (w *solver) argument(by int32, c CallRef, h int32, k int, v *pointers) {
 				continue
 			}
 		}
-		if t.fn < 0 && w.compared[h]>>k&1 != 0 || t.fn >= 0 && w.caller(c, k) {
+		if t.fn < 0 && compared || t.fn >= 0 && k == 2 && w.caller(c) {
 			continue
 		}
-		p := w.params[8*int(h)+k]
 		if p == nil {
 			p = &pointers{}
 			w.params[8*int(h)+k] = p
@@ -233,7 +246,7 @@ func (w *solver) function(f int32) {
 	m := g.P.Modules[mi]
 	fn := &m.Funcs[i]
 	stub := fn.Flags&summary.Stub != 0
-	if w.entered.set(f) {
+	if w.first = w.entered.set(f); w.first {
 		g.edges(f, nil, func(e Edge) {
 			switch {
 			case e.To >= 0:
@@ -453,17 +466,16 @@ type callees struct {
 
 func (w *solver) callees(mi int, m *link.Module, c *summary.Call, f int32, k uint32) callees {
 	g := w.g
+	if t := w.direct[g.firstCall[mi]+int32(k)]; t >= 0 {
+		return callees{list: w.self[t : t+1 : t+1], ok: true}
+	}
 	r := callees{ok: true}
 	if c.Kind == summary.Direct {
 		i := m.Callee(c)
 		if i < 0 {
 			return callees{}
 		}
-		t := int32(m.Base) + int32(i)
-		if m.Funcs[i].Flags&summary.Stub == 0 {
-			return callees{list: w.self[t : t+1 : t+1], ok: true}
-		}
-		r.list = g.throughStub(t)
+		r.list = g.throughStub(int32(m.Base) + int32(i))
 		for _, x := range r.list {
 			if _, fn := g.fn(x); fn.Flags&summary.Stub != 0 { // see below
 				r.ok = false

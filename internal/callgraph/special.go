@@ -201,13 +201,10 @@ func (w *solver) handler(by int32, site uint64, h int32) {
 	w.push(h)
 }
 
-// caller reports whether argument k of a call is the address of who wants a module loaded, which the loader compares with
-// the bounds of modules: the third one of _dl_open, whose second one has the bit __RTLD_DLOPEN (elf/rtld.c and
+// caller reports whether the third argument of a call is the address of who wants a module loaded, which the loader compares with
+// the bounds of modules: that of _dl_open, whose second one has the bit __RTLD_DLOPEN (elf/rtld.c and
 // include/dlfcn.h of glibc).
-func (w *solver) caller(c CallRef, k int) bool {
-	if k != 2 {
-		return false
-	}
+func (w *solver) caller(c CallRef) bool {
 	m, _ := w.g.fn(c.Func)
 	if !w.g.mods[m.Index].libc {
 		return false

@@ -394,6 +394,11 @@ func (g *Graph) openedToo() []int {
 	return out
 }
 
+// Opening reports whether it makes a difference that module i is opened by its name (link.Extra.Opened), which is not known of it.
+func (g *Graph) Opening(i int) bool {
+	return g.P.Modules[i].Later && (g.Level < LevelC || g.lookedLater) && !slices.Contains(g.openedByName(), i) && !slices.Contains(g.openedToo(), i)
+}
+
 // exported takes the address of everything that a module exports.
 func (g *Graph) exported(mi int) {
 	m := g.P.Modules[mi]

@@ -59,7 +59,8 @@ func (t *turns) give() {
 	t.waiting = slices.Delete(t.waiting, most, most+1)
 }
 
-// headers makes a module of what a file's headers say of other files; nil if they cannot be read.
+// headers makes a module of what a file's headers say of other files; nil if they cannot be read. Of the executable also what
+// is guessed from its imports is needed.
 func (l *loader) headers(f found, by *Module) *Module {
 	e, err := elf.Open(f.host)
 	if err != nil {
@@ -82,6 +83,15 @@ func (l *loader) headers(f found, by *Module) *Module {
 	}
 	sum.Dyn = image.Dynamic{Runpath: one(elf.DT_RUNPATH), Rpath: one(elf.DT_RPATH)}
 	sum.Dyn.Needed, _ = e.DynString(elf.DT_NEEDED)
+	if by == nil && l.opt.Guess != nil {
+		if symbols, err := e.ImportedSymbols(); err == nil {
+			var names []string
+			for _, s := range symbols {
+				names = append(names, s.Name)
+			}
+			sum.Dyn.Needed = append(sum.Dyn.Needed, l.opt.Guess(names)...)
+		}
+	}
 	if flags, err := e.DynValue(elf.DT_FLAGS_1); err == nil && len(flags) > 0 {
 		sum.Dyn.Flags1 = flags[0]
 	}

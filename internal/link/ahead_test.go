@@ -11,12 +11,13 @@ import (
 	"syspart/internal/summary"
 )
 
-// TestAhead: the summaries of what a program needs, directly or not, and of what modules that are loaded later need, are under
-// way before that of the program or of the module is there.
+// TestAhead: the summaries of what a program needs, directly or not, of what is guessed from its imports, and of what modules that
+// are loaded later need, are under way before that of the program or of the module is there. What is guessed is no module by that.
 func TestAhead(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4)) // as many may go on at once
 	dir := t.TempDir()
 	gcc(t, dir, "libdeep.so", "int deep(void) { return 1; }", "-shared", "-fPIC")
+	gcc(t, dir, "libguess.so", "int guess(void) { return 1; }", "-shared", "-fPIC")
 	gcc(t, dir, "libnear.so", "int deep(void); int near(void) { return deep(); }", "-shared", "-fPIC", "-L"+dir, "-ldeep", "-Wl,-rpath,$ORIGIN")
 	gcc(t, dir, "libplug.so", "int deep(void); int plug(void) { return deep(); }", "-shared", "-fPIC", "-Wl,--no-as-needed", "-L"+dir, "-ldeep", "-lm", "-Wl,-rpath,$ORIGIN")
 	prog := gcc(t, dir, "prog", "int near(void); int main(void) { return near(); }", "-L"+dir, "-lnear", "-Wl,-rpath,$ORIGIN", "-Wl,-rpath-link,"+dir)
@@ -24,10 +25,16 @@ func TestAhead(t *testing.T) {
 	var mu sync.Mutex
 	begun := map[string]bool{}
 	changed := sync.NewCond(&mu)
-	after := map[string][]string{"prog": {"libnear.so", "libdeep.so", "libc.so.6", "ld-linux-x86-64.so.2"}, "libplug.so": {"libm.so.6"}}
+	after := map[string][]string{"prog": {"libnear.so", "libdeep.so", "libc.so.6", "ld-linux-x86-64.so.2", "libguess.so"}, "libplug.so": {"libm.so.6"}}
 	late := time.AfterFunc(20*time.Second, func() { mu.Lock(); begun = nil; mu.Unlock(); changed.Broadcast() })
 	defer late.Stop()
-	p := load(t, prog, Options{NoVDSO: true, Modules: []Extra{{Path: filepath.Join(dir, "libplug.so")}}, Summarize: func(path string, data []byte) (*summary.Module, error) {
+	guess := func(imports []string) []string {
+		if slices.Contains(imports, "near") {
+			return []string{"libguess.so"}
+		}
+		return nil
+	}
+	p := load(t, prog, Options{NoVDSO: true, Guess: guess, Modules: []Extra{{Path: filepath.Join(dir, "libplug.so")}}, Summarize: func(path string, data []byte) (*summary.Module, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		name := filepath.Base(path)

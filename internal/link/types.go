@@ -28,6 +28,9 @@ type Options struct {
 	// Summarize returns the summary of a file. data is nil except for the vDSO; path is a path of this machine, already
 	// under Root. It is called from several goroutines at once, once per file.
 	Summarize func(path string, data []byte) (*summary.Module, error)
+	// Guess, if not nil, names libraries that are likely to be asked for later, by the names of functions that the executable
+	// imports: their summaries are begun with the others'.
+	Guess func(imports []string) []string
 	// View is asked for all else of the file system; may be nil.
 	View *view.View
 }

@@ -189,3 +189,29 @@ int main(int argc, char **argv) { return machine(argv[1], argv[2]); }
 		t.Errorf("found %v, calls %v", found, calls)
 	}
 }
+
+// A library that code names by another path is the one that is there already: the call graph is not made again for it.
+func TestOtherPath(t *testing.T) {
+	lib := testbin.BuildText(t, "late.c", `#include <unistd.h>
+int late(void) { return (int)getppid(); }
+`, "-O1", "-shared", "-fPIC", "-Wl,-soname,liblate.so")
+	link := filepath.Join(t.TempDir(), "other.so")
+	if err := os.Symlink(lib, link); err != nil {
+		t.Fatal(err)
+	}
+	bin := testbin.BuildText(t, "opens.c", `#include <dlfcn.h>
+int main(void) { return ((int (*)(void))dlsym(dlopen(OTHER, RTLD_NOW), "late"))(); }
+`, "-O1", `-DOTHER="`+link+`"`)
+	graphs := 0
+	a, err := Analyze(context.Background(), bin, []string{"entry"}, Options{NoCache: true, Modules: []string{lib}, Progress: func(stage string, _, _ int) {
+		if stage == "call graph" {
+			graphs++
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if graphs != 1 || !slices.Contains(a.Sets[0].Calls.Names(), "getppid") {
+		t.Errorf("%d call graphs, calls %v", graphs, a.Sets[0].Calls.Names())
+	}
+}

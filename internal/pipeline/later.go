@@ -22,29 +22,22 @@ func (l *loader) later(p *link.Program, have []link.Extra) []link.Extra {
 		}
 		out = append(out, link.Extra{Path: path, Found: profile.FoundStatic, Local: local, Optional: true})
 	}
-	databases := map[string]bool{}
-	unwinds := false
+	w := wants{}
 	for mi, m := range p.Modules {
 		if libc := len(m.Dyn.Needed) == 0; libc || mi == p.VDSO || m.Dyn.Soname == "libc.so.6" {
 			continue
 		}
 		for i := range m.Dyn.Symbols {
 			if s := &m.Dyn.Symbols[i]; s.Undefined {
-				for _, db := range nameService(s.Name) {
-					databases[db] = true
-				}
-				unwinds = unwinds || unwinders[s.Name]
+				w.of(s.Name)
 			}
 		}
 	}
 	if p.Interp < 0 || p.Musl {
 		return out
 	}
-	if unwinds {
-		add("libgcc_s.so.1", true)
-	}
-	for _, service := range nsswitch(l.view, l.opt.Root, databases) {
-		add("libnss_"+service+".so.2", true)
+	for _, name := range l.wanted(w) {
+		add(name, true)
 	}
 	for _, path := range l.notPlain(l.gconvDir(p)) {
 		add(path, true)
@@ -57,6 +50,40 @@ func (l *loader) later(p *link.Program, have []link.Extra) []link.Extra {
 		}
 	}
 	return out
+}
+
+// wants are the databases of the name service switch that imported functions ask, and "" if some unwind.
+type wants map[string]bool
+
+// of adds what an imported function wants.
+func (w wants) of(name string) {
+	for _, db := range nameService(name) {
+		w[db] = true
+	}
+	if unwinders[name] {
+		w[""] = true
+	}
+}
+
+// wanted returns the libraries that glibc loads for that.
+func (l *loader) wanted(w wants) []string {
+	var out []string
+	if w[""] {
+		out = append(out, "libgcc_s.so.1")
+	}
+	for _, service := range nsswitch(l.view, l.opt.Root, w) {
+		out = append(out, "libnss_"+service+".so.2")
+	}
+	return out
+}
+
+// guess is what functions that a program imports want, asked before its libraries are there.
+func (l *loader) guess(imports []string) []string {
+	w := wants{}
+	for _, name := range imports {
+		w.of(name)
+	}
+	return l.wanted(w)
 }
 
 // unwinders are the functions of libc that load libgcc_s (glibc's misc/unwind-link.c).

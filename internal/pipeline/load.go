@@ -216,7 +216,7 @@ func (l *loader) load(ctx context.Context, binary string, extra []link.Extra) (*
 		}
 	}
 	for {
-		p, err := link.Load(ctx, binary, link.Options{Root: l.opt.Root, Modules: extra, Summarize: l.summarize, View: l.view})
+		p, err := link.Load(ctx, binary, link.Options{Root: l.opt.Root, Modules: extra, Summarize: l.summarize, Guess: l.guess, View: l.view})
 		if err != nil {
 			return nil, err
 		}
@@ -269,8 +269,8 @@ func (l *loader) graph(ctx context.Context, binary string, extra []link.Extra) (
 		if err != nil {
 			return nil, err
 		}
-		if last != nil && slices.EqualFunc(p.Modules, last.P.Modules, func(m, o *link.Module) bool { return m.Path == o.Path && m.Opened == o.Opened }) {
-			return last, nil // none of them is there
+		if last != nil && nothingNew(last, p) {
+			return last, nil
 		}
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -283,6 +283,15 @@ func (l *loader) graph(ctx context.Context, binary string, extra []link.Extra) (
 		}
 		extra, last = append(slices.Clone(extra), more...), g
 	}
+}
+
+// nothingNew reports whether a program that was linked again with more modules is what it was: none of them is there, and what is
+// known of the others makes no difference.
+func nothingNew(last *callgraph.Graph, p *link.Program) bool {
+	return len(p.Modules) == len(last.P.Modules) && !slices.ContainsFunc(p.Modules, func(m *link.Module) bool {
+		was := moduleOf(last.P, modulePath(m))
+		return m.Opened && (was < 0 || !last.P.Modules[was].Opened && last.Opening(was))
+	})
 }
 
 // entered returns what can be reached from a program's entry. The walk of the last graph is kept.
@@ -333,7 +342,7 @@ func (l *loader) opened(g *callgraph.Graph, asked map[string]bool) []link.Extra 
 			if known < 0 {
 				asked[name] = true
 				out = append(out, link.Extra{Path: name, Found: profile.FoundStatic, Opened: opened, Optional: true})
-			} else if m := g.P.Modules[known]; opened && m.Later && !m.Opened {
+			} else if m := g.P.Modules[known]; opened && g.Opening(known) {
 				out = append(out, link.Extra{Path: m.Path, Found: m.Found, Local: true, Opened: true, Optional: true})
 			}
 		}
