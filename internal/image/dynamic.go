@@ -129,8 +129,10 @@ type dynamicString struct {
 
 // readTags reads the dynamic section at va up to DT_NULL, by address and not by the size of the program header, because
 // that is what the loader does.
-func (f *File) readTags(va uint64) (*dynamicTags, error) {
-	b := f.Tail(va)
+func (f *File) readTags(va uint64) (*dynamicTags, error) { return tagsIn(f.Tail(va), va) }
+
+// tagsIn reads the dynamic section at va, which b begins with.
+func tagsIn(b []byte, va uint64) (*dynamicTags, error) {
 	d := new(dynamicTags)
 	for ; ; b = b[dynSize:] {
 		if len(b) < dynSize {

@@ -1,6 +1,7 @@
 package image
 
 import (
+	"bytes"
 	"testing"
 
 	"syspart/internal/testbin"
@@ -63,11 +64,15 @@ func FuzzParse(f *testing.F) {
 	f.Add(ehFile(noTable, nil))
 	f.Add([]byte("#! /bin/sh -e\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
+		heads, headsErr := Heads("x", bytes.NewReader(data), int64(len(data)), true)
 		file, err := Parse("x", data)
 		if err != nil {
 			return
 		}
 		use(t, file)
+		if headsErr == nil && !sameHeads(heads, file) {
+			t.Errorf("the heads alone say needed %q, the file %q", heads.Dyn.Needed, file.Dyn.Needed)
+		}
 	})
 }
 

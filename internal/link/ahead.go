@@ -1,10 +1,8 @@
 package link
 
 import (
-	"debug/elf"
-	"io"
+	"os"
 	"slices"
-	"strings"
 	"sync"
 
 	"syspart/internal/image"
@@ -62,38 +60,24 @@ func (t *turns) give() {
 // headers makes a module of what a file's headers say of other files; nil if they cannot be read. Of the executable also what
 // is guessed from its imports is needed.
 func (l *loader) headers(f found, by *Module) *Module {
-	e, err := elf.Open(f.host)
+	fd, err := os.Open(f.host)
 	if err != nil {
 		return nil
 	}
-	defer e.Close()
-	var sum summary.Module
-	for _, p := range e.Progs {
-		if p.Type == elf.PT_INTERP && p.Filesz < maxText {
-			if b, err := io.ReadAll(p.Open()); err == nil {
-				sum.Interp = strings.TrimRight(string(b), "\x00")
-			}
-		}
+	defer fd.Close()
+	file, err := image.Heads(f.name, fd, f.id.size, by == nil && l.opt.Guess != nil)
+	if err != nil {
+		return nil
 	}
-	one := func(tag elf.DynTag) string {
-		if list, err := e.DynString(tag); err == nil && len(list) > 0 {
-			return list[0]
-		}
-		return ""
-	}
-	sum.Dyn = image.Dynamic{Runpath: one(elf.DT_RUNPATH), Rpath: one(elf.DT_RPATH)}
-	sum.Dyn.Needed, _ = e.DynString(elf.DT_NEEDED)
-	if by == nil && l.opt.Guess != nil {
-		if symbols, err := e.ImportedSymbols(); err == nil {
-			var names []string
-			for _, s := range symbols {
+	sum := summary.Module{Interp: file.Interp, Dyn: file.Dyn}
+	if len(sum.Dyn.Symbols) > 0 {
+		var names []string
+		for i := range sum.Dyn.Symbols {
+			if s := &sum.Dyn.Symbols[i]; s.Undefined {
 				names = append(names, s.Name)
 			}
-			sum.Dyn.Needed = append(sum.Dyn.Needed, l.opt.Guess(names)...)
 		}
-	}
-	if flags, err := e.DynValue(elf.DT_FLAGS_1); err == nil && len(flags) > 0 {
-		sum.Dyn.Flags1 = flags[0]
+		sum.Dyn.Needed = append(sum.Dyn.Needed, l.opt.Guess(names)...)
 	}
 	m := &Module{Module: &sum, Path: f.name, Real: f.inside, name: f.name, loader: by}
 	if l.fs.dir == "" {
