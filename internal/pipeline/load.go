@@ -212,7 +212,7 @@ func (l *loader) load(ctx context.Context, binary string, extra []link.Extra) (*
 			return nil, err
 		}
 		for _, f := range files {
-			extra = append(extra, link.Extra{Path: f, Found: profile.FoundGiven})
+			extra = append(extra, link.Extra{Path: f, Found: profile.FoundGiven, Opened: true})
 		}
 	}
 	for {

@@ -27,7 +27,7 @@ func (l *loader) extras(p *profile.Profile) []link.Extra {
 		default:
 			continue
 		}
-		e := link.Extra{Path: m.Path, Found: m.Found, Opened: means(opens, m.Path)}
+		e := link.Extra{Path: m.Path, Found: m.Found, Opened: m.Found == profile.FoundGiven || means(opens, m.Path)}
 		if m.Removed {
 			if e.Summary = l.removed(m); e.Summary == nil {
 				continue

@@ -65,7 +65,8 @@ func TestSeen(t *testing.T) {
 	}
 }
 
-// TestOpens: a library that others need too counts as opened by its name if a module other than libc was seen to open it.
+// TestOpens: a library that others need too counts as opened by its name if a module other than libc was seen to open it, or if it
+// was given.
 func TestOpens(t *testing.T) {
 	const libc = "/usr/lib/x86_64-linux-gnu/libc.so.6"
 	args := []observe.Argument{{What: "dlopen", Module: "/opt/host", Name: "libinner.so"}, {What: "dlmopen", Module: "/opt/host", Name: "/opt/lib/libouter.so"},
@@ -75,10 +76,17 @@ func TestOpens(t *testing.T) {
 	for _, f := range []string{"/opt/lib/libinner.so", "/opt/lib/libouter.so", "/usr/lib/libgcc_s.so.1", "/usr/lib/libz.so.1", "/opt/lib/libother.so"} {
 		p.Modules = append(p.Modules, profile.Module{Path: f, Found: profile.FoundObserved})
 	}
+	p.Modules = append(p.Modules, profile.Module{Path: "/opt/lib/libgiven.so", Found: profile.FoundGiven})
 	l := newLoader(&Options{NoCache: true})
 	defer l.close()
 	names := openedNames(args)
 	for _, e := range l.extras(p) {
+		if e.Found == profile.FoundGiven {
+			if !e.Opened {
+				t.Errorf("%s: not opened", e.Path)
+			}
+			continue
+		}
 		want := strings.HasSuffix(e.Path, "/libinner.so") || strings.HasSuffix(e.Path, "/libouter.so")
 		if e.Opened != want || means(names, e.Path) != want {
 			t.Errorf("%s: opened %v in a profile, %v in a run, want %v", e.Path, e.Opened, means(names, e.Path), want)
