@@ -111,7 +111,7 @@ func (r rootFS) resolve(name string) (inside, host string, err error) {
 	return cur, r.dir + cur, nil
 }
 
-// fileID identifies a file on this machine.
+// fileID identifies a file on this machine, as it was when it was looked at.
 type fileID struct {
 	dev, ino uint64
 	size     int64
