@@ -1,6 +1,7 @@
 package link
 
 import (
+	"cmp"
 	"os"
 	"slices"
 	"sync"
@@ -100,32 +101,34 @@ func (l *loader) programAhead(f found) {
 		return
 	}
 	s.setEnv(l.opt.LibraryPath)
+	var files []found
 	if inside, host, id, err := l.fs.stat(l.fs.abs(m.Interp)); err == nil {
-		l.fetch(found{m.Interp, inside, host, id})
+		files = append(files, found{m.Interp, inside, host, id})
 	}
-	l.ahead(s, []*Module{m})
+	l.ahead(s, []*Module{m}, files)
 }
 
 // extrasAhead starts the summaries of modules that are loaded later and of what they need.
 func (l *loader) extrasAhead(list []Extra) {
 	var level []*Module
+	var files []found
 	for _, e := range list {
 		if e.Summary != nil || l.prog.known(e.Path) != nil || l.tried[e.Path] {
 			continue
 		}
 		l.tried[e.Path] = true
 		if f, err := l.locate(e.Path, l.prog.Modules[0]); err == nil {
-			l.fetch(f)
+			files = append(files, f)
 			if m := l.headers(f, l.prog.Modules[0]); m != nil {
 				level = append(level, m)
 			}
 		}
 	}
-	l.ahead(l.prog.search, level)
+	l.ahead(l.prog.search, level, files)
 }
 
-// ahead starts the summaries of what modules need, and of what these need in turn, each name once.
-func (l *loader) ahead(s *searcher, level []*Module) {
+// ahead starts the summaries of files, of what modules need, and of what these need in turn, each name once.
+func (l *loader) ahead(s *searcher, level []*Module, files []found) {
 	for len(level) > 0 && len(l.tried) < maxModules {
 		var next []*Module
 		for _, m := range level {
@@ -135,7 +138,7 @@ func (l *loader) ahead(s *searcher, level []*Module) {
 				}
 				l.tried[name] = true
 				if f, err := s.find(name, m); err == nil {
-					l.fetch(f)
+					files = append(files, f)
 					if n := l.headers(f, m); n != nil {
 						next = append(next, n)
 					}
@@ -143,5 +146,9 @@ func (l *loader) ahead(s *searcher, level []*Module) {
 			}
 		}
 		level = next
+	}
+	slices.SortStableFunc(files, func(a, b found) int { return cmp.Compare(b.id.size, a.id.size) })
+	for _, f := range files {
+		l.fetch(f)
 	}
 }
