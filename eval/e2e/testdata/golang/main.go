@@ -1,4 +1,5 @@
-// Command golang is a server made by Go: a goroutine a connection, which reads a file and answers.
+// Command golang is a server made by Go: a goroutine a connection, which reads a file and answers; to * when all its threads
+// have run.
 //
 //	golang [PORT]
 package main
@@ -7,6 +8,9 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"sync"
+	"syscall"
+	"time"
 )
 
 func main() {
@@ -32,12 +36,30 @@ func main() {
 
 func serve(c net.Conn) {
 	defer c.Close()
-	if _, err := c.Read(make([]byte, 64)); err != nil {
+	question := make([]byte, 64)
+	if _, err := c.Read(question); err != nil {
 		return
+	}
+	if question[0] == '*' {
+		occupy()
 	}
 	if _, err := os.ReadFile("/proc/self/stat"); err != nil {
 		fmt.Fprintln(c, err)
 		return
 	}
 	fmt.Fprintln(c, "ok")
+}
+
+// occupy lets more goroutines wait in the kernel than there are threads, so that none stays parked.
+func occupy() {
+	var wg sync.WaitGroup
+	for range 24 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			t := syscall.NsecToTimespec(int64(100 * time.Millisecond))
+			syscall.Nanosleep(&t, nil)
+		}()
+	}
+	wg.Wait()
 }
