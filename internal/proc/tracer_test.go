@@ -102,12 +102,20 @@ func TestGroupStop(t *testing.T) {
 		}); err != nil {
 			t.Fatal(err)
 		}
-		ticks := cpu(t, pid)
-		for range 5 {
-			_ = tr.Do(func(c *Conn) error { c.Poll(); return nil })
+		stopped := func() bool {
+			for range 5 {
+				_ = tr.Do(func(c *Conn) error { c.Poll(); return nil })
+				if s := state(spinner()); s != 't' && s != 'T' {
+					return false
+				}
+			}
+			return true
 		}
-		if s := state(spinner()); s != 't' && s != 'T' {
-			t.Errorf("state %c after Resume in a group stop", s)
+		// One that was about to take the signal has to run for that.
+		eventually(t, "stopped after Resume in a group stop", stopped)
+		ticks := cpu(t, pid)
+		if !stopped() {
+			t.Errorf("a stopped thread runs")
 		}
 		if now := cpu(t, pid); now != ticks {
 			t.Errorf("a stopped process has used %d ticks", now-ticks)
