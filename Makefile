@@ -9,7 +9,7 @@ PREFIX ?= /usr/local
 TESTED := -count 1 -timeout 40m
 
 .PHONY: all build install test vet demo bench fuzz generate generate-check deps recall recall-table crash anybin speed others faults precision \
-	surplus loading stay rewrite eval edges traced clean
+	surplus loading stay rewrite eval edges traced pgo clean
 
 all: build
 
@@ -123,6 +123,11 @@ traced: deps build
 
 generate:
 	$(GO) generate $(PKGS)
+
+# By what the compiler lays the program out: cold analyses of servers.
+pgo: deps
+	@d=$$(mktemp -d) && trap 'rm -rf "$$d"' EXIT && $(GO) build -trimpath -buildvcs=false -o $$d/hot ./eval/hot && \
+	PATH=$$PATH:/usr/sbin $$d/hot cmd/syspart/default.pgo nginx redis-server lighttpd apache2 memcached named
 
 # Generated files are what their generators write.
 generate-check:

@@ -3,11 +3,12 @@
 // x86asm. It prints the sections "Speed" and "Growth" of docs/anybinary.md.
 //
 // Times are those of the processor, user and system, so that what else the machine does hardly counts, and those that passed
-// (wall); the least of some runs is taken. Cold is an analysis from the entry without a cache, warm one that was made before,
-// and linked one that finds all summaries in the cache but was not made before.
+// (wall); of some runs, made by turns, the median is taken, of decoding the least. Cold is an analysis from the entry without
+// a cache, warm one that was made before, and linked one that finds all summaries in the cache but was not made before.
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -38,7 +39,7 @@ type row struct {
 	calls                       int
 }
 
-// cost is what runs of a program took, the least of each.
+// cost is what a run took, or of several runs the median of each.
 type cost struct {
 	cpu, wall time.Duration
 	rss       int64 // KiB
@@ -46,7 +47,7 @@ type cost struct {
 
 func main() {
 	bin := flag.String("syspart", "bin/syspart", "the `program` under test")
-	runs := flag.Int("runs", 3, "the least of `n` runs counts")
+	runs := flag.Int("runs", 5, "the median of `n` runs counts")
 	flag.Parse()
 	programs := flag.Args()
 	if len(programs) == 0 {
@@ -101,41 +102,43 @@ func measure(bin, program string, runs int) (row, error) {
 		return row{}, err
 	}
 	r.calls = len(analysis.Sets[0].Calls)
-	for i := range runs {
-		fresh := filepath.Join(cache, fmt.Sprint("fresh", i)) // a run leaves its answer there
-		if err := copyLinks(summaries, fresh); err != nil {
-			return row{}, err
-		}
-		for _, c := range []struct {
-			cost  *cost
-			cache []string
-		}{{&r.cold, []string{"--no-cache"}}, {&r.linked, []string{"--cache-dir", fresh}}, {&r.warm, []string{"--cache-dir", answers}}} {
-			args := append([]string{"analyze", "-o", "names", "--from", "entry", path}, c.cache...)
-			_, once, err := run(bin, args...)
-			if err != nil {
-				return row{}, err
-			}
-			c.cost.least(once)
-		}
-	}
 	files := []string{path} // which the modules are those of
 	for _, m := range analysis.Modules {
 		if !strings.HasPrefix(m.Path, "[") {
 			files = append(files, m.Path)
 		}
 	}
-	for _, file := range files {
-		r.files++
-		var c cost
-		for range runs {
+	r.files = len(files)
+	var objdump, cold, linked, warm []cost // by turns: a machine is not always as fast
+	for i := range runs {
+		fresh := filepath.Join(cache, fmt.Sprint("fresh", i)) // a run leaves its answer there
+		if err := copyLinks(summaries, fresh); err != nil {
+			return row{}, err
+		}
+		for _, c := range []struct {
+			costs *[]cost
+			cache []string
+		}{{&cold, []string{"--no-cache"}}, {&linked, []string{"--cache-dir", fresh}}, {&warm, []string{"--cache-dir", answers}}} {
+			args := append([]string{"analyze", "-o", "names", "--from", "entry", path}, c.cache...)
+			_, once, err := run(bin, args...)
+			if err != nil {
+				return row{}, err
+			}
+			*c.costs = append(*c.costs, once)
+		}
+		var all cost
+		for _, file := range files {
 			_, once, err := run("objdump", "-d", file)
 			if err != nil {
 				return row{}, err
 			}
-			c.least(once)
+			all.cpu += once.cpu
+			all.wall += once.wall
 		}
-		r.objdump.cpu += c.cpu
-		r.objdump.wall += c.wall
+		objdump = append(objdump, all)
+	}
+	r.objdump, r.cold, r.linked, r.warm = median(objdump), median(cold), median(linked), median(warm)
+	for _, file := range files {
 		if err := decodeAll(&r, file, runs); err != nil {
 			return row{}, err
 		}
@@ -143,13 +146,19 @@ func measure(bin, program string, runs int) (row, error) {
 	return r, nil
 }
 
-// least takes what is less than before.
-func (c *cost) least(o cost) {
-	if c.cpu == 0 {
-		*c = o
-		return
+// median returns the medians of what runs took.
+func median(runs []cost) cost {
+	return cost{middle(runs, func(c cost) time.Duration { return c.cpu }), middle(runs, func(c cost) time.Duration { return c.wall }),
+		middle(runs, func(c cost) int64 { return c.rss })}
+}
+
+func middle[N cmp.Ordered](runs []cost, of func(cost) N) N {
+	var all []N
+	for _, c := range runs {
+		all = append(all, of(c))
 	}
-	c.cpu, c.wall, c.rss = min(c.cpu, o.cpu), min(c.wall, o.wall), min(c.rss, o.rss)
+	slices.Sort(all)
+	return all[len(all)/2]
 }
 
 // copyLinks makes a directory with the same files, which are replaced, never changed.
