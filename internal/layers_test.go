@@ -212,7 +212,7 @@ func layerOf(name string) (int, bool) {
 }
 
 func list() ([]pkg, error) {
-	cmd := exec.Command("go", "list", "-e", "-json=ImportPath,Module,Imports,TestImports,XTestImports", "./...")
+	cmd := exec.Command("go", "list", "-pgo=off", "-e", "-json=ImportPath,Module,Imports,TestImports,XTestImports", "./...")
 	cmd.Dir = ".."
 	var text bytes.Buffer
 	cmd.Stderr = &text
