@@ -84,10 +84,10 @@ func (g *Graph) lookupIn(mi int, in []int) {
 }
 
 // lookupUnknown notes that live code of module mi looks up a name that is not known. What a module loaded later exports is
-// taken anyway (openedByName), or now (openedToo). In what is there from the start it finds, in the libraries whose file names mi has as
-// strings, what else is among mi's strings; and if it opens the program itself (dlopen(NULL)), that in any module but libc
-// and the loader. So do, in those libraries and their own,
-// the strings of the modules that look up through mi. A library is assumed not to look its own functions up so.
+// taken anyway (openedByName), or now (openedToo). In what is there from the start it finds, in the libraries whose file names
+// mi has as strings, what else is among mi's strings; and if it opens the program itself (dlopen(NULL)), that in any module but
+// libc and the loader. So do, in those libraries and their own, the strings of the modules that look up through mi. A library is
+// assumed not to look its own functions up so.
 func (g *Graph) lookupUnknown(mi int) {
 	st := &g.mods[mi]
 	if st.lookedUp {

@@ -383,9 +383,9 @@ func (g *Graph) openedToo() []int {
 		if !m.Later {
 			continue
 		}
-		too, dir := m.Opened, filepath.Dir(m.Path)
+		too, dir := m.Opened, filepath.Dir(m.Real)
 		if !too && !link.IsDefault(dir) {
-			too = slices.ContainsFunc(g.P.Modules, func(o *link.Module) bool { return filepath.Dir(o.Path) == dir && slices.Contains(o.Needed, i) })
+			too = slices.ContainsFunc(g.P.Modules, func(o *link.Module) bool { return filepath.Dir(o.Real) == dir && slices.Contains(o.Needed, i) })
 		}
 		if too {
 			out = append(out, i)

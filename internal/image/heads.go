@@ -44,8 +44,11 @@ func (f *File) heads(r io.ReaderAt, symbols bool) error {
 	}
 	f.Dyn.Flags, f.Dyn.Flags1 = d.val[tagFlags], d.val[tagFlags1]
 	at, n := d.val[tagStrtab], d.val[tagStrSz]
-	if b, err = f.readFrom(r, at, n); err != nil || uint64(len(b)) < n {
-		return errors.Join(err, truncated("DT_STRTAB: %#x bytes at %#x", n, at))
+	if b, err = f.readFrom(r, at, n); err != nil {
+		return err
+	}
+	if uint64(len(b)) < n {
+		return truncated("DT_STRTAB: %#x bytes at %#x", n, at)
 	}
 	names := newStrtab(b)
 	if err := f.Dyn.setStrings(d.strings, names); err != nil || !symbols {

@@ -27,20 +27,21 @@ type turn struct {
 	come chan struct{}
 }
 
-// take waits for a turn; give passes it on.
-func (t *turns) take(size int64) {
+// ask asks for a turn, which has come when the channel is closed. Whoever asks first comes first as long as turns are free.
+func (t *turns) ask(size int64) <-chan struct{} {
 	t.mu.Lock()
+	defer t.mu.Unlock()
+	come := make(chan struct{})
 	if t.free > 0 {
 		t.free--
-		t.mu.Unlock()
-		return
+		close(come)
+	} else {
+		t.waiting = append(t.waiting, turn{size, come})
 	}
-	x := turn{size, make(chan struct{})}
-	t.waiting = append(t.waiting, x)
-	t.mu.Unlock()
-	<-x.come
+	return come
 }
 
+// give passes a turn on.
 func (t *turns) give() {
 	t.mu.Lock()
 	defer t.mu.Unlock()

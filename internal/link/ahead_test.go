@@ -64,24 +64,16 @@ func TestAhead(t *testing.T) {
 // TestTurns: of those who wait the one with the most to do comes first, and no more go on at once than may.
 func TestTurns(t *testing.T) {
 	turns := turns{free: 1}
-	turns.take(1)
+	<-turns.ask(1)
 	var order []int64
 	var wg sync.WaitGroup
 	for _, size := range []int64{3, 9, 1, 7} {
+		turn := turns.ask(size)
 		wg.Go(func() {
-			turns.take(size)
+			<-turn
 			order = append(order, size)
 			turns.give()
 		})
-	}
-	for {
-		turns.mu.Lock()
-		n := len(turns.waiting)
-		turns.mu.Unlock()
-		if n == 4 {
-			break
-		}
-		time.Sleep(time.Millisecond)
 	}
 	turns.give()
 	wg.Wait()

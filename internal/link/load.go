@@ -96,9 +96,10 @@ func (l *loader) fetch(f found) *future {
 	if fut == nil {
 		fut = &future{done: make(chan struct{})}
 		l.files[f.id] = fut
+		turn := l.turns.ask(f.id.size)
 		l.running.Go(func() {
 			defer close(fut.done)
-			l.turns.take(f.id.size)
+			<-turn
 			defer l.turns.give()
 			if fut.err = l.ctx.Err(); fut.err == nil {
 				fut.sum, fut.err = l.opt.Summarize(f.host, nil)

@@ -259,9 +259,9 @@ func (s *searcher) find(name string, from *Module) (found, error) {
 	return found{}, &t.missing
 }
 
-// IsDefault reports whether a directory is one that loaders search by themselves.
+// IsDefault reports whether a directory is one that loaders search for everyone, by themselves or by Debian's ld.so.conf.
 func IsDefault(dir string) bool {
-	return slices.Contains(glibcDirs, dir) || strings.HasPrefix(dir, "/usr/local/lib")
+	return slices.Contains(glibcDirs, dir) || dir == "/usr/local/lib" || dir == "/usr/local/lib/x86_64-linux-gnu"
 }
 
 // inDefault reports whether a file lies in one of the loader's own directories.

@@ -137,7 +137,7 @@ func (l *loader) family(p *link.Program, m *link.Module) []string {
 		if filepath.Dir(modulePath(o)) != dir {
 			continue
 		}
-		if mi == p.Interp || o.Dyn.Soname == "libc.so.6" {
+		if mi == p.Interp || isLibc(o.Dyn.Soname) {
 			return nil
 		}
 		there[filepath.Base(o.Path)] = true
@@ -153,11 +153,11 @@ func (l *loader) family(p *link.Program, m *link.Module) []string {
 		if there[n] || !strings.HasSuffix(n, ".so") && !strings.Contains(n, ".so.") {
 			continue
 		}
-		data, sum, err := l.contents(filepath.Join(host, n))
+		data, _, err := l.contents(filepath.Join(host, n))
 		if err != nil {
 			continue
 		}
-		f, err := image.ParseDebug(n, data, sum, nil)
+		f, err := image.Heads(n, bytes.NewReader(data), int64(len(data)), false)
 		if err == nil && slices.ContainsFunc(f.Dyn.Needed, func(name string) bool { return there[name] }) {
 			out = append(out, filepath.Join(dir, n))
 		}

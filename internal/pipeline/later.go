@@ -22,7 +22,7 @@ func (l *loader) later(p *link.Program, have []link.Extra) []link.Extra {
 		}
 		out = append(out, link.Extra{Path: path, Found: profile.FoundStatic, Local: local, Optional: true})
 	}
-	w := wants{}
+	w := wants{databases: map[string]bool{}}
 	for mi, m := range p.Modules {
 		if libc := len(m.Dyn.Needed) == 0; libc || mi == p.VDSO || m.Dyn.Soname == "libc.so.6" {
 			continue
@@ -52,26 +52,27 @@ func (l *loader) later(p *link.Program, have []link.Extra) []link.Extra {
 	return out
 }
 
-// wants are the databases of the name service switch that imported functions ask, and "" if some unwind.
-type wants map[string]bool
+// wants is what imported functions make glibc load: for the databases of the name service switch that they ask, and to unwind.
+type wants struct {
+	databases map[string]bool
+	unwinds   bool
+}
 
 // of adds what an imported function wants.
-func (w wants) of(name string) {
+func (w *wants) of(name string) {
 	for _, db := range nameService(name) {
-		w[db] = true
+		w.databases[db] = true
 	}
-	if unwinders[name] {
-		w[""] = true
-	}
+	w.unwinds = w.unwinds || unwinders[name]
 }
 
 // wanted returns the libraries that glibc loads for that.
 func (l *loader) wanted(w wants) []string {
 	var out []string
-	if w[""] {
+	if w.unwinds {
 		out = append(out, "libgcc_s.so.1")
 	}
-	for _, service := range nsswitch(l.view, l.opt.Root, w) {
+	for _, service := range nsswitch(l.view, l.opt.Root, w.databases) {
 		out = append(out, "libnss_"+service+".so.2")
 	}
 	return out
@@ -79,7 +80,7 @@ func (l *loader) wanted(w wants) []string {
 
 // guess is what functions that a program imports want, asked before its libraries are there.
 func (l *loader) guess(imports []string) []string {
-	w := wants{}
+	w := wants{databases: map[string]bool{}}
 	for _, name := range imports {
 		w.of(name)
 	}

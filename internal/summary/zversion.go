@@ -4,4 +4,4 @@ package summary
 
 // Version is the analyser's version: a hash of the sources of the packages decode, image, cfg, value and summary. It is
 // part of every cache key and of the encoding, so that no summary outlives the code that made it.
-const Version = "dcd38acaaf9e8a1b"
+const Version = "cf8243d16febb740"
