@@ -51,20 +51,20 @@ func servesGo(t *testing.T, bin string, argv ...string) {
 	t.Helper()
 	srv, addr := testbin.StartServer(t, argv[0], argv[1:]...)
 	leader := server(t, srv.PID, bin)
-	asked := func(question string) {
+	asked := func() {
 		t.Helper()
-		if got, err := testbin.Ask(addr, question); err != nil || got != "ok" {
+		if got, err := testbin.Ask(addr, "!"); err != nil || got != "ok" {
 			t.Fatalf("answer %q, %v\n%s", got, err, srv.Output())
 		}
 	}
 	for range 20 {
-		asked("!")
+		asked()
 	}
 	testbin.Until(t, "every thread has a filter", func() bool {
-		asked("*") // a thread gets one when it runs again
+		asked() // a thread gets one when it runs again
 		return allFiltered(family(leader))
 	})
-	asked("!")
+	asked()
 	if out, msg, code := call(t, "inject", "--pid", fmt.Sprint(leader), "mount", "0", "0", "0", "0", "0"); code == 0 {
 		t.Errorf("mount returned %q %q behind the filter", out, msg)
 	}
